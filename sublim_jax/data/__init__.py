@@ -1,0 +1,10 @@
+"""Pictures of the MNIST family: found, checked, decoded and scaled.
+
+`load_images` takes them from a folder, the cache, a system package or the network, and says in
+`ImageData.source` which it was.
+"""
+
+from sublim_jax.data.idx import read_idx
+from sublim_jax.data.images import Dataset, ImageData, Source, load_images, scale
+
+__all__ = ["Dataset", "ImageData", "Source", "load_images", "read_idx", "scale"]

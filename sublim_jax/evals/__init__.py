@@ -1,0 +1,3 @@
+"""Evaluations of a trait."""
+
+from sublim_jax.evals.classification import accuracy as accuracy

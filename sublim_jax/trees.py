@@ -1,0 +1,69 @@
+"""Algebra on parameter pytrees, and their layers.
+
+A parameter tree is a dict whose top level names the layers. Every reduction asks for the highest
+matmul precision and casts to float32 at least: accelerators otherwise multiply float32 in TF32 or
+bfloat16, which is not enough to compare two displacements.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+
+def sub(a: PyTree, b: PyTree) -> PyTree:
+    """Subtract ``b`` from ``a`` leaf by leaf."""
+    return jax.tree.map(jnp.subtract, a, b)
+
+
+def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    """Take the Euclidean inner product of two trees of the same structure, in float32 or wider."""
+
+    def leaf_dot(x: Array, y: Array) -> Array:
+        wide = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
+        return jnp.vdot(x.astype(wide), y.astype(wide), precision=jax.lax.Precision.HIGHEST)
+
+    return sum(jax.tree.leaves(jax.tree.map(leaf_dot, a, b)), start=jnp.zeros(()))
+
+
+def norm(tree: PyTree) -> Float[Array, ""]:
+    """Take the Euclidean norm of a tree."""
+    return jnp.sqrt(dot(tree, tree))
+
+
+def cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    """Take the cosine of the angle between two trees; NaN where either is zero."""
+    return dot(a, b) / (norm(a) * norm(b))
+
+
+def layers(tree: Mapping[str, PyTree]) -> tuple[str, ...]:
+    """Name the layers of a parameter tree, in the order in which `dot_by_layer` reports them."""
+    return tuple(sorted(tree))
+
+
+def dot_by_layer(a: Mapping[str, PyTree], b: Mapping[str, PyTree]) -> Float[Array, " layers"]:
+    """Take the inner product of each layer of ``a`` with the same layer of ``b``.
+
+    The sum over layers is ``dot(a, b)``: an exact decomposition.
+    """
+    return jnp.stack([dot(a[name], b[name]) for name in layers(a)])
+
+
+def fingerprint(tree: PyTree) -> str:
+    """Hash names, shapes, types and bytes of a tree: equal exactly when two trees are.
+
+    Args:
+        tree: concrete arrays; they are brought to the host.
+
+    Returns:
+        A SHA-256 digest in hexadecimal.
+    """
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)}:{array.dtype}:{array.shape};".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
