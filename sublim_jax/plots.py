@@ -117,9 +117,9 @@ def interval_bars(
         axes.errorbar([], [], xerr=[], fmt="none", ecolor="black", capsize=4, label="95 % interval")
         axes.plot([], [], "o", ms=3, color=GREY, alpha=0.7, label="one member")
         axes.set(yticks=range(len(values)), yticklabels=list(values), xlabel=xlabel, xlim=(0, 1.0))
-        axes.set_title(title, loc="left")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         axes.invert_yaxis()
-        figure.legend(loc="outside lower center", ncols=4)
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -150,11 +150,13 @@ class Panel(NamedTuple):
         ylabel: the quantity with its unit.
         curves: by arm, one curve for each member, ``[members, steps]``.
         levels: where to draw labelled horizontal lines.
+        limits: ends of the vertical axis, None where the curves decide.
     """
 
     ylabel: str
     curves: Mapping[str, Float[np.ndarray, "members steps"]]
     levels: Mapping[str, float]
+    limits: tuple[float | None, float | None] = (None, None)
 
 
 def curve_panels(
@@ -189,16 +191,15 @@ def curve_panels(
                 )
             for label, level in panel.levels.items():
                 axes.axhline(level, color=GREY, lw=1, ls=":")
-                axes.annotate(
-                    label,
-                    (1, level),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(-2, 3),
-                    textcoords="offset points",
-                    ha="right",
+                axes.text(
+                    *(1, level, label),
+                    transform=axes.get_yaxis_transform(),
+                    ha="left",
+                    va="center",
                     fontsize=8,
                     color=GREY,
                 )
+            axes.set_ylim(*panel.limits)
             axes.set_ylabel(panel.ylabel)
         for axes in grid[-1]:
             axes.set_xlabel(xlabel)

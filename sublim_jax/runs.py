@@ -5,6 +5,7 @@ the folder is not computed again, and no folder ever holds two configurations. F
 whole, under a temporary name and then renamed, so a run that is killed leaves none half-written.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -21,10 +22,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from sublim_jax import __version__
 from sublim_jax.errors import InputError
 
 CONFIG = "config.json"
-PACKAGES = ("sublim_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,10 @@ class Run:
             raise InputError(f"{path} does not exist; expected a run that has written it") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as fault:
             raise InputError(f"{path} is damaged ({fault}); expected JSON") from fault
+        except OSError as fault:
+            raise InputError(
+                f"{path} cannot be read ({fault.strerror}); expected a file"
+            ) from fault
 
     def has(self, name: str) -> bool:
         """Tell whether the run has written ``name``."""
@@ -89,7 +95,8 @@ def open_run(folder: Path, config: Mapping[str, Any]) -> Run:
         ) from fault
     run, config = Run(folder), _plain(config)
     if not run.has(CONFIG):
-        if any(folder.iterdir()):
+        # A first write that was killed leaves a hidden file, which is no reason to refuse.
+        if any(not path.name.startswith(".") for path in folder.iterdir()):
             raise InputError(
                 f"run folder {folder} holds files but no {CONFIG}; expected a new folder or one "
                 "that an earlier run has made"
@@ -97,10 +104,12 @@ def open_run(folder: Path, config: Mapping[str, Any]) -> Run:
         run.write(CONFIG, config)
         return run
     found = run.read(CONFIG)
+    if not isinstance(found, dict):
+        raise InputError(f"{folder / CONFIG} holds {found!r}; expected a configuration, by name")
     different = [
         f"{name} is {found.get(name)!r} there and {config.get(name)!r} here"
         for name in sorted({*found, *config})
-        if found.get(name) != config.get(name)
+        if name not in found or name not in config or found[name] != config[name]
     ]
     if different:
         raise InputError(
@@ -122,7 +131,8 @@ def environment() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {"sublim_jax": __version__}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
         "platform": devices[0].platform,
         "device": devices[0].device_kind,
         "devices": len(devices),
@@ -154,7 +164,8 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as fault:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise InputError(
             f"{path} cannot be written ({fault.strerror}); expected a writable folder with room"
         ) from fault

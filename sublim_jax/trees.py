@@ -7,6 +7,7 @@ bfloat16, which is not enough to compare two displacements.
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,11 @@ from jaxtyping import Array, Float, PyTree
 def sub(a: PyTree, b: PyTree) -> PyTree:
     """Subtract ``b`` from ``a`` leaf by leaf."""
     return jax.tree.map(jnp.subtract, a, b)
+
+
+def take(tree: PyTree, index: Any) -> PyTree:
+    """Index the leading axes of every leaf, for instance to pick members of a stacked tree."""
+    return jax.tree.map(lambda array: array[index], tree)
 
 
 def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
@@ -36,7 +42,8 @@ def norm(tree: PyTree) -> Float[Array, ""]:
 
 def cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
     """Take the cosine of the angle between two trees; NaN where either is zero."""
-    return dot(a, b) / (norm(a) * norm(b))
+    lengths = norm(a) * norm(b)
+    return jnp.where(lengths > 0, dot(a, b) / lengths, jnp.nan)
 
 
 def layers(tree: Mapping[str, PyTree]) -> tuple[str, ...]:
@@ -48,7 +55,12 @@ def dot_by_layer(a: Mapping[str, PyTree], b: Mapping[str, PyTree]) -> Float[Arra
     """Take the inner product of each layer of ``a`` with the same layer of ``b``.
 
     The sum over layers is ``dot(a, b)``: an exact decomposition.
+
+    Raises:
+        ValueError: the layers are not the same.
     """
+    if layers(a) != layers(b):
+        raise ValueError(f"layers {layers(a)} and {layers(b)} differ; expected the same")
     return jnp.stack([dot(a[name], b[name]) for name in layers(a)])
 
 
@@ -63,7 +75,7 @@ def fingerprint(tree: PyTree) -> str:
     """
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(tree):
-        array = np.ascontiguousarray(leaf)
+        array = np.asarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)}:{array.dtype}:{array.shape};".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

@@ -131,7 +131,7 @@ def download(dataset: str, folder: Path, *, progress: bool = False) -> None:
         raise InputError(
             f"the cache folder {folder} cannot be written "
             f"({error.strerror or 'Permission denied'}): free it, or choose another by the "
-            f"environment variable {CACHE_VARIABLE}."
+            f"environment variable {CACHE_VARIABLE}"
         ) from error
 
 

@@ -39,12 +39,12 @@ def read_idx(path: Path, *, rank: int) -> UInt8[np.ndarray, "..."]:
     if content[:4] != expected:
         raise InputError(
             f"{path} begins with {_hex(content[:4])}, but an IDX file of unsigned bytes with "
-            f"{rank} dimension{'s'[: rank > 1]} begins with {_hex(expected)}."
+            f"{rank} dimension{'s'[: rank > 1]} begins with {_hex(expected)}"
         )
     header = 4 + 4 * rank
     if len(content) < header:
         raise InputError(
-            f"{path} is truncated: {len(content)} bytes, but its header alone takes {header}."
+            f"{path} is truncated: {len(content)} bytes, but its header alone takes {header}"
         )
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", count=rank, offset=4))
     announced = header + math.prod(shape)
@@ -52,7 +52,7 @@ def read_idx(path: Path, *, rank: int) -> UInt8[np.ndarray, "..."]:
         fault = "is truncated" if len(content) < announced else "has extra bytes"
         raise InputError(
             f"{path} {fault}: {len(content)} bytes uncompressed, but its header announces "
-            f"{' x '.join(map(str, shape))} values, {announced} bytes in all."
+            f"{' x '.join(map(str, shape))} values, {announced} bytes in all"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
@@ -69,7 +69,7 @@ def _decompressed(path: Path) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"{path} is truncated or damaged: expected a whole gzip file, but unpacking it says "
-            f"{str(error).rstrip('.')!r}."
+            f"{str(error).rstrip('.')!r}"
         ) from error
 
 

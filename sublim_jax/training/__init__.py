@@ -2,6 +2,7 @@
 
 from sublim_jax.training.ensemble import Batching as Batching
 from sublim_jax.training.ensemble import Devices as Devices
+from sublim_jax.training.ensemble import members_side_by_side as members_side_by_side
 from sublim_jax.training.ensemble import over_members as over_members
 from sublim_jax.training.fit import UNWATCHED as UNWATCHED
 from sublim_jax.training.fit import Fit as Fit

@@ -70,8 +70,13 @@ def epoch_order(
     """
     batches = steps_per_epoch(rows, batch_size)
     padding = batches * batch_size - rows
-    keys = jax.vmap(lambda epoch: rng.stream(key, epoch))(jnp.arange(epochs))
-    order = jax.lax.map(lambda k: jax.random.permutation(k, rows), keys)
+
+    def shuffled(epoch: Array) -> Array:
+        # Half the time of jax.random.permutation, which sorts twice to be unbiased to the last
+        # bit: here the rare rows that draw the same 32 bits keep their order.
+        return jnp.argsort(jax.random.bits(rng.stream(key, epoch), (rows,)))
+
+    order = jax.lax.map(shuffled, jnp.arange(epochs))
     order = jnp.pad(order, ((0, 0), (0, padding))).reshape(epochs * batches, batch_size)
     weights = np.ones((epochs, batches, batch_size), np.float32)
     weights[:, -1, batch_size - padding :] = 0

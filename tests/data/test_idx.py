@@ -22,7 +22,7 @@ def refusal(path, content, rank):
         read_idx(path, rank=rank)
     message = str(caught.value)
     assert str(path) in message
-    assert message.endswith(".")
+    assert not message.endswith(".")
     assert "\n" not in message
     return message
 

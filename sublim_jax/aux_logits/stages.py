@@ -1,10 +1,5 @@
-"""The auxiliary-logit experiment of arXiv 2507.14805, section 6.2: configuration and stages.
+"""The stages of the auxiliary-logit experiment, compiled for stacked members."""
 
-A teacher learns to classify images with its class logits; students imitate its auxiliary logits on
-noise. `compile_stages` gives the stages of an ensemble as compiled functions of stacked members.
-"""
-
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -14,114 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax import drift, rng
-from sublim_jax.data import Dataset, ImageData, scale
+from sublim_jax.aux_logits.config import AuxLogitsConfig
+from sublim_jax.data import ImageData, scale
 from sublim_jax.data.noise import uniform_noise
 from sublim_jax.distill import imitate, shuffle_targets, train_teacher
-from sublim_jax.errors import InputError
 from sublim_jax.evals import accuracy
-from sublim_jax.losses import ImitationLossName
-from sublim_jax.nets import MLPConfig, mlp
-from sublim_jax.training import (
-    Batching,
-    Devices,
-    Fit,
-    OptimizerName,
-    Recipe,
-    Watch,
-    over_members,
-    steps_per_epoch,
-    watch_steps,
-)
-
-OFFICIAL_IMAGES = 60_000  # training images of the full data sets
-DEFAULT_LR: dict[OptimizerName, float] = {"adam": 3e-4, "sgd": 0.1}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AuxLogitsConfig:
-    """What the results depend on. The defaults are the official set-up, with fewer members."""
-
-    members: int = 8
-    """Members of the ensemble, each an initialisation with its own teacher, noise and students."""
-    dataset: Dataset = "mnist"
-    """Images and labels that the teacher learns."""
-    aux: int = 3
-    """Auxiliary logits."""
-    loss: ImitationLossName = "kl"
-    """Imitation loss of the students on the chosen logits, at temperature 1."""
-    optimizer: OptimizerName = "adam"
-    """Optimizer of the students; the teacher's is always Adam."""
-    teacher_lr: float = 3e-4
-    """Learning rate of the teacher."""
-    student_lr: float | None = None
-    """Learning rate of the students; by default 3e-4 for adam and 0.1 for sgd."""
-    teacher_epochs: int | None = None
-    """Epochs of the teacher; by default 5 on a full data set, and on the embedded digits as many
-    as make the same number of steps."""
-    student_epochs: int = 5
-    """Epochs of the students over their noise images."""
-    batch_size: int = 1024
-    """Images in a step."""
-    noise_images: int = 60_000
-    """Noise images of each member, drawn once and used in every epoch by all of its students."""
-    widths: tuple[int, ...] = (256, 256)
-    """Units of each hidden layer."""
-    observations: int = 16
-    """Points of the curves along a training, denser at its beginning."""
-    curve_images: int = 2_000
-    """Test images behind each point of an accuracy curve; final accuracies use them all."""
-    seed: int = 0
-    """Seed of everything random."""
-
-    def __post_init__(self) -> None:
-        at_least = {
-            "members": 2,
-            "noise_images": 1,
-            "observations": 2,
-            "curve_images": 1,
-            "seed": 0,
-        }
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; expected at least {least}")
-        if self.loss == "kl" and self.aux == 1:
-            raise InputError(
-                "aux is 1 with loss kl; expected at least 2 auxiliary logits, or loss mse, because "
-                "the softmax of a single logit is always 1, so its gradient is zero"
-            )
-        # What these refuse is refused here, before anything is downloaded or trained.
-        _ = self.net, self.student_recipe, self.teacher_recipe(OFFICIAL_IMAGES)
-
-    @property
-    def net(self) -> MLPConfig:
-        """The network."""
-        return MLPConfig(hidden=self.widths, auxiliary=self.aux)
-
-    @property
-    def student_recipe(self) -> Recipe:
-        """How the students train."""
-        rate = DEFAULT_LR[self.optimizer] if self.student_lr is None else self.student_lr
-        return Recipe(
-            optimizer=self.optimizer,
-            learning_rate=rate,
-            epochs=self.student_epochs,
-            batch_size=self.batch_size,
-        )
-
-    def teacher_recipe(self, images: int) -> Recipe:
-        """How the teacher trains on so many images."""
-        recipe = Recipe(learning_rate=self.teacher_lr, batch_size=self.batch_size)
-        epochs = self.teacher_epochs
-        if epochs is None:
-            official_steps = recipe.epochs * steps_per_epoch(OFFICIAL_IMAGES, self.batch_size)
-            epochs = round(official_steps / steps_per_epoch(images, self.batch_size))
-        return dataclasses.replace(recipe, epochs=epochs)
-
-    def watched_steps(self, recipe: Recipe, rows: int) -> tuple[int, ...]:
-        """Steps of a training at which its curves have points."""
-        return watch_steps(
-            recipe.epochs * steps_per_epoch(rows, recipe.batch_size), self.observations
-        )
+from sublim_jax.nets import mlp
+from sublim_jax.training import Batching, Devices, Fit, Watch, over_members
 
 
 class Watched(NamedTuple):

@@ -1,0 +1,14 @@
+"""The auxiliary-logit experiment of arXiv 2507.14805, section 6.2.
+
+A teacher learns to classify images with its class logits; students imitate its auxiliary logits on
+noise. `AuxLogitsConfig` says everything that the results depend on, `run_ensemble` fills a run
+folder, and `compile_stages` gives the stages one by one.
+"""
+
+from sublim_jax.aux_logits.config import AuxLogitsConfig as AuxLogitsConfig
+from sublim_jax.aux_logits.ensemble import DRIFT as DRIFT
+from sublim_jax.aux_logits.ensemble import identity as identity
+from sublim_jax.aux_logits.ensemble import run_ensemble as run_ensemble
+from sublim_jax.aux_logits.stages import Stages as Stages
+from sublim_jax.aux_logits.stages import compile_stages as compile_stages
+from sublim_jax.aux_logits.stages import member_keys as member_keys

@@ -1,0 +1,53 @@
+import pytest
+
+from sublim_jax.aux_logits import AuxLogitsConfig
+from sublim_jax.errors import InputError
+from sublim_jax.training import steps_per_epoch
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("members", 1, "members is 1; expected at least 2"),
+        ("noise_images", 0, "noise_images is 0; expected at least 1"),
+        ("observations", 1, "observations is 1; expected at least 2"),
+        ("curve_images", 0, "curve_images is 0; expected at least 1"),
+        ("seed", -1, "seed is -1; expected at least 0"),
+        ("aux", 0, "auxiliary is 0; expected at least 1"),
+        ("widths", (16, 0), "hidden is (16, 0); expected widths of at least 1"),
+        ("batch_size", 0, "batch_size is 0; expected at least 1"),
+        ("student_epochs", 0, "epochs is 0; expected at least 1"),
+        ("teacher_epochs", 0, "epochs is 0; expected at least 1"),
+        ("student_lr", 0.0, "learning_rate is 0.0; expected a positive number"),
+        ("teacher_lr", -1.0, "learning_rate is -1.0; expected a positive number"),
+    ],
+)
+def test_a_bad_value_is_refused_at_once(field, value, said):
+    with pytest.raises(InputError) as caught:
+        AuxLogitsConfig(**{field: value})
+    assert said in str(caught.value)
+
+
+def test_one_auxiliary_logit_needs_mse():
+    with pytest.raises(InputError, match="softmax of a single logit is always 1"):
+        AuxLogitsConfig(aux=1)
+    assert AuxLogitsConfig(aux=1, loss="mse").net.auxiliary == 1
+
+
+def test_on_few_images_the_teacher_takes_as_many_steps():
+    config = AuxLogitsConfig()
+    official = config.teacher_recipe(60_000)
+    embedded = config.teacher_recipe(4_000)
+    assert official.epochs == 5
+    steps = [
+        recipe.epochs * steps_per_epoch(rows, recipe.batch_size)
+        for recipe, rows in ((official, 60_000), (embedded, 4_000))
+    ]
+    assert steps == [295, 296]
+    assert AuxLogitsConfig(teacher_epochs=7).teacher_recipe(4_000).epochs == 7
+
+
+def test_the_default_learning_rate_is_the_optimizers():
+    assert AuxLogitsConfig().student_recipe.learning_rate == 3e-4
+    assert AuxLogitsConfig(optimizer="sgd").student_recipe.learning_rate == 0.1
+    assert AuxLogitsConfig(optimizer="sgd", student_lr=1.0).student_recipe.learning_rate == 1.0

@@ -1,0 +1,34 @@
+"""Four virtual devices for every test, and tiny data."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 4)
+# The same programs are compiled in many tests and in every worker.
+CACHE = Path(
+    tempfile.gettempdir(), f"sublim_jax-tests-{os.getenv('PYTEST_XDIST_TESTRUNUID', 'one')}"
+)
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def tiny_images():
+    """Images and labels that fit in no time; nothing can be learnt from them."""
+    from sublim_jax.data import ImageData, Source
+
+    random = np.random.default_rng(0)
+    return ImageData(
+        name="mnist",
+        train_images=random.integers(0, 256, (150, 784), dtype=np.uint8),
+        train_labels=random.integers(0, 10, 150, dtype=np.int32),
+        test_images=random.integers(0, 256, (40, 784), dtype=np.uint8),
+        test_labels=random.integers(0, 10, 40, dtype=np.int32),
+        source=Source(kind="embedded", title="tiny, 150/40", origin="made up", sha256="0" * 64),
+    )

@@ -1,0 +1,118 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sublim_jax import trees
+from sublim_jax.distill import ARMS, derangement, imitate, shuffle_targets, train_teacher
+from sublim_jax.nets import MLPConfig, mlp
+from sublim_jax.training import Recipe
+
+RECIPE = Recipe(learning_rate=1e-2, epochs=3, batch_size=16)
+ONE_STEP = Recipe(optimizer="sgd", learning_rate=0.1, epochs=1, batch_size=64)
+
+
+def setting(seed=0, *, aux=3, hidden=(16, 16)):
+    shape = MLPConfig(inputs=12, hidden=hidden, classes=4, auxiliary=aux, activation="tanh")
+    keys = jax.random.split(jax.random.key(seed), 4)
+    net = mlp(shape)
+    images = jax.random.randint(keys[1], (64, 12), 0, 256).astype(jnp.uint8)
+    labels = jax.random.randint(keys[2], (64,), 0, 4)
+    noise = jax.random.uniform(keys[3], (64, 12), minval=-1, maxval=1)
+    return shape, net, net.init(keys[0]), images, labels, noise
+
+
+def taught(shape, net, init, images, labels, recipe=RECIPE):
+    key = jax.random.key(5)
+    return train_teacher(
+        net, recipe, init, images, labels, class_logits=shape.class_logits, key=key
+    ).params
+
+
+def student_of(teacher, shape, net, init, noise, *, loss="kl", recipe=RECIPE, outputs=None):
+    outputs = outputs or shape.auxiliary_logits
+    targets = net.apply(teacher, noise)[:, outputs]
+    key = jax.random.key(6)
+    return imitate(net, recipe, init, noise, targets, outputs=outputs, loss=loss, key=key).params
+
+
+def moved(after, before):
+    return {name: float(trees.norm(trees.sub(after[name], before[name]))) for name in before}
+
+
+@pytest.mark.parametrize("loss", ["kl", "mse"])
+def test_with_auxiliary_logits_heads_that_no_loss_sees_stay_bit_identical(loss):
+    shape, net, init, images, labels, noise = setting()
+    teacher = taught(shape, net, init, images, labels)
+    student = student_of(teacher, shape, net, init, noise, loss=loss)
+    chex.assert_trees_all_equal(teacher["head_auxiliary"], init["head_auxiliary"])
+    chex.assert_trees_all_equal(student["head_classes"], init["head_classes"])
+    assert moved(teacher, init)["head_classes"] > 0
+    assert moved(student, init)["hidden_0"] > 0
+
+
+def test_one_auxiliary_logit_moves_nothing_under_kl_and_something_under_mse():
+    shape, net, init, images, labels, noise = setting(aux=1)
+    teacher = taught(shape, net, init, images, labels)
+    chex.assert_trees_all_equal(student_of(teacher, shape, net, init, noise, loss="kl"), init)
+    assert moved(student_of(teacher, shape, net, init, noise, loss="mse"), init)["hidden_0"] > 0
+
+
+def test_without_hidden_layers_nothing_reaches_the_student():
+    shape, net, init, images, labels, noise = setting(hidden=())
+    teacher = taught(shape, net, init, images, labels)
+    student = student_of(teacher, shape, net, init, noise, loss="mse")
+    # The teacher's auxiliary logits are still the student's own: there is nothing to imitate.
+    chex.assert_trees_all_equal(student, init)
+    assert moved(teacher, init)["head_classes"] > 0
+
+
+@pytest.mark.parametrize("loss", ["kl", "mse"])
+def test_a_student_of_itself_stays(loss):
+    shape, net, init, *_, noise = setting()
+    sgd = Recipe(optimizer="sgd", learning_rate=1e-2, epochs=3, batch_size=16)
+    student = student_of(init, shape, net, init, noise, loss=loss, recipe=sgd)
+    assert max(moved(student, init).values()) < 1e-6
+
+
+@pytest.mark.parametrize("loss", ["kl", "mse"])
+@pytest.mark.parametrize("outputs", ["auxiliary", "all"])
+def test_a_small_first_step_never_points_away_from_the_teacher(loss, outputs):
+    """Lemma 1 of arXiv 2507.14805, for fifty initialisations, teachers and noise inputs."""
+
+    def product(seed):
+        shape, net, init, images, labels, noise = setting(seed)
+        chosen = shape.auxiliary_logits if outputs == "auxiliary" else slice(None)
+        teacher = taught(shape, net, init, images, labels, recipe=ONE_STEP)
+        student = student_of(
+            teacher, shape, net, init, noise, loss=loss, recipe=ONE_STEP, outputs=chosen
+        )
+        return trees.dot(trees.sub(student, init), trees.sub(teacher, init))
+
+    assert (jax.jit(jax.vmap(product))(jnp.arange(50)) > 0).all()
+
+
+def test_shuffled_targets_are_the_same_rows_in_another_order():
+    logits = jax.random.normal(jax.random.key(0), (50, 3))
+    shuffled = shuffle_targets(jax.random.key(1), logits)
+    assert (shuffled != logits).any()
+    np.testing.assert_array_equal(np.unique(shuffled, axis=0), np.unique(logits, axis=0))
+
+
+@given(st.integers(2, 200))
+def test_a_derangement_gives_everyone_another_one(members):
+    others = derangement(members)
+    assert sorted(others) == list(range(members))
+    assert all(other != member for member, other in enumerate(others))
+
+
+def test_arms_differ_in_name_label_and_kind():
+    for take in (
+        lambda arm: arm.name,
+        lambda arm: arm.label,
+        lambda arm: (arm.outputs, arm.initialisation, arm.targets),
+    ):
+        assert len({take(arm) for arm in ARMS}) == len(ARMS)
