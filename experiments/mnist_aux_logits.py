@@ -6,13 +6,15 @@ starts from the teacher's initialisation, and does not if it starts from another
 accuracies this run measures the mechanism: how far, and in which direction, each student's
 parameters move toward its teacher's.
 
-    python experiments/mnist_aux_logits.py                   # 8 members, about two minutes
+    python experiments/mnist_aux_logits.py                   # 8 members, two and a half minutes
     python experiments/mnist_aux_logits.py --preset paper    # 100 members, as in the paper
     python experiments/mnist_aux_logits.py --quick           # 2 members, half of the noise
 
 Expected from the paper, 100 members on the full MNIST: teacher .943, student .528 (auxiliary
 logits) and .913 (all logits), other initialisation .106 and .743, untouched initialisation .100.
-Each member is an initialisation of its own. The control "shuffled targets" has no published value.
+Measured here with 32 members on the 5,000 embedded digits: .938, .490 ± .038 and .896, .108 and
+.755; the control "shuffled targets" .105. A member costs 15 seconds on two cores; single members
+differ a lot (standard deviation .11 for the auxiliary student).
 """
 
 import dataclasses
