@@ -154,7 +154,7 @@ def training_flops(setup: AuxLogitsConfig, outputs: int) -> int:
 
 def race(setup: AuxLogitsConfig, data: ImageData, config: Config, ours: float) -> None:
     """Run torch end to end, and print how many times as fast we are."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     import torch_peer
 
     threads = torch.get_num_threads()

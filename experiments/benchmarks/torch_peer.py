@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
+import torch  # pyright: ignore[reportMissingImports]
+from torch import Tensor  # pyright: ignore[reportMissingImports]
+from torch.nn.functional import cross_entropy, kl_div, log_softmax  # pyright: ignore[reportMissingImports]
 
 Params = list[Tensor]
 
