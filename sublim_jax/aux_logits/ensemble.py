@@ -48,7 +48,8 @@ def run_ensemble(
     """Train the members that a run folder lacks; gather results when all are there.
 
     A finished member is a file of its own, written whole, and does not depend on which others are
-    trained beside it or before it: a run that is killed goes on with the next missing member.
+    trained beside it or before it (bit for bit where members run one after another, to rounding
+    where they are stacked): a run that is killed goes on with the next missing member.
 
     Args:
         config: the configuration.

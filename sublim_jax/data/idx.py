@@ -61,7 +61,7 @@ def _decompressed(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if not content.startswith(_GZIP_MARK):
         return content
     try:
