@@ -11,6 +11,18 @@ from sublim_jax.training import OptimizerName, Recipe, steps_per_epoch, watch_st
 OFFICIAL_IMAGES = 60_000  # training images of the full data sets
 DEFAULT_LR: dict[OptimizerName, float] = {"adam": 3e-4, "sgd": 0.1}
 
+AT_LEAST = {
+    "members": 2,  # for an interval, and for another initialisation
+    "aux": 1,
+    "teacher_epochs": 1,
+    "student_epochs": 1,
+    "batch_size": 1,
+    "noise_images": 1,
+    "observations": 2,
+    "curve_images": 1,
+    "seed": 0,
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AuxLogitsConfig:
@@ -49,23 +61,21 @@ class AuxLogitsConfig:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        at_least = {
-            "members": 2,
-            "noise_images": 1,
-            "observations": 2,
-            "curve_images": 1,
-            "seed": 0,
-        }
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        for name, least in AT_LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} is {value}; expected at least {least}")
+        for name in ("teacher_lr", "student_lr"):
+            rate = getattr(self, name)
+            if rate is not None and not 0 < rate < float("inf"):
+                raise InputError(f"{name} is {rate}; expected a positive number")
+        if any(width < 1 for width in self.widths):
+            raise InputError(f"widths is {self.widths}; expected widths of at least 1")
         if self.loss == "kl" and self.aux == 1:
             raise InputError(
                 "aux is 1 with loss kl; expected at least 2 auxiliary logits, or loss mse, because "
                 "the softmax of a single logit is always 1, so its gradient is zero"
             )
-        # What these refuse is refused here, before anything is downloaded or trained.
-        _ = self.net, self.student_recipe, self.teacher_recipe(OFFICIAL_IMAGES)
 
     @property
     def net(self) -> MLPConfig:
