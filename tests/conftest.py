@@ -1,21 +1,26 @@
 """Four virtual devices for every test, and tiny data."""
 
 import os
+import shutil
 import tempfile
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 4)
-# The same programs are compiled in many tests and in every worker.
-CACHE = Path(
-    tempfile.gettempdir(), f"sublim_jax-tests-{os.getenv('PYTEST_XDIST_TESTRUNUID', 'one')}"
-)
-jax.config.update("jax_compilation_cache_dir", str(CACHE))
+# The same programs are compiled in many tests and in every worker; workers inherit the variable.
+VARIABLE = "SUBLIM_JAX_TEST_CACHE"
+if VARIABLE not in os.environ:
+    os.environ[VARIABLE] = tempfile.mkdtemp(prefix="sublim_jax-tests-")
+jax.config.update("jax_compilation_cache_dir", os.environ[VARIABLE])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(os.environ[VARIABLE], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

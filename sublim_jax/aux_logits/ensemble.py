@@ -48,14 +48,14 @@ def run_ensemble(
     """Train the members that a run folder lacks; gather results when all are there.
 
     A finished member is a file of its own, written whole, and does not depend on which others are
-    trained beside it or before it (bit for bit where members run one after another, to rounding
-    where they are stacked): a run that is killed goes on with the next missing member.
+    trained beside it or before it: a run that is killed goes on with the next missing member.
 
     Args:
         config: the configuration.
         data: images and labels.
         folder: a run folder opened for the `identity` of the two.
         members_at_once: members that train side by side; by default as many as suit the devices.
+            Another number makes another program, whose results may differ by rounding.
         progress: whether to show a bar on the standard error stream.
 
     Returns:
@@ -63,7 +63,8 @@ def run_ensemble(
     """
     missing = [m for m in range(config.members) if not folder.has(_part(m))]
     if missing:
-        at_once = min(members_at_once or members_side_by_side(), len(missing))
+        # Not fewer where few are missing: the same program gives the same bits as in one go.
+        at_once = min(members_at_once or members_side_by_side(), config.members)
         _train_missing(config, data, folder, missing, at_once, progress)
     records = [folder.read(_part(m)) for m in range(config.members)]
     folder.write("metrics.jsonl", _metric_rows(records))

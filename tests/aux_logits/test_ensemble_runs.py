@@ -74,10 +74,27 @@ def test_resumed_equals_uninterrupted(whole, tmp_path, tiny_images, monkeypatch)
     assert contents(tmp_path) == contents(whole)
 
 
-def test_members_do_not_depend_on_how_many_train_at_once(whole, tmp_path, tiny_images):
-    run = opened(tmp_path, tiny_images)
-    aux_logits.run_ensemble(CONFIG, tiny_images, run, members_at_once=3)
-    assert contents(tmp_path) == contents(whole)
+def equal_up_to_rounding(one, other):
+    for a, b in zip(one, other, strict=True):
+        # A few Adam steps from tiny gradients amplify the last bits.
+        chex.assert_trees_all_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("batching", ["map", "vmap"])
+def test_members_do_not_depend_on_how_many_train_at_once(tiny_images, batching):
+    keys = member_keys(CONFIG)
+    stages = compile_stages(CONFIG, tiny_images, devices=jax.local_devices()[:1], batching=batching)
+    inits = stages.initialise(keys)
+
+    def trained(rows):
+        arguments = keys[rows], trees.take(inits, rows), trees.take(inits, (rows + 1) % 5)
+        return dict(ensemble.train_members(stages, *arguments))
+
+    together = trained(np.arange(3))
+    for row in range(3):
+        alone = trained(np.array([row]))
+        for arm, members in together.items():
+            equal_up_to_rounding(members[row : row + 1], alone[arm])
 
 
 def test_a_complete_run_trains_nothing(whole, tiny_images, monkeypatch):
@@ -102,13 +119,8 @@ def test_four_devices_equal_one(tiny_images, batching):
     inits = one.initialise(keys)
     others = trees.take(inits, np.array([1, 2, 3, 4, 0]))
     results = [dict(ensemble.train_members(stages, keys, inits, others)) for stages in (one, four)]
-    exact = batching == "map"
     for arm in results[0]:
-        for a, b in zip(results[0][arm], results[1][arm], strict=True):
-            if exact:
-                chex.assert_trees_all_equal(a, b)
-            else:
-                chex.assert_trees_all_close(a, b, rtol=1e-3, atol=1e-4)
+        equal_up_to_rounding(results[0][arm], results[1][arm])
 
 
 def test_results_are_of_every_member_and_arm(whole):
