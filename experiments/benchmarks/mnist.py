@@ -21,6 +21,7 @@ import itertools
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ import tyro
 from sublim_jax import aux_logits, runs
 from sublim_jax.aux_logits import AuxLogitsConfig
 from sublim_jax.data import ImageData, Source
+from sublim_jax.distill import ARMS
 
 CEILING = 2048
 
@@ -64,8 +66,9 @@ def main(config: Config) -> None:
         later, flops = phase["later"], phase["flops"]
         rate = f"{flops / later / 1e9:>10.0f}{flops / later / 1e9 / ceiling:>12.0%}"
         print(f"{name:22}{phase['first']:>14.2f}{later:>10.2f}{rate if flops else ''}")
-    count = {"student, auxiliary": 3, "student, all": 2}  # arms of a member
-    whole = sum(count.get(name, 1) * phase["later"] for name, phase in ours.items())
+    # A member's students by what they imitate, and evaluations of them, teacher and reference.
+    count = Counter(f"student, {arm.outputs}" for arm in ARMS) + Counter(evaluation=len(ARMS) + 2)
+    whole = sum((count[name] or 1) * phase["later"] for name, phase in ours.items())
     print(f"{'member, end to end':22}{'':14}{whole:>10.2f}")
     if config.torch and importlib.util.find_spec("torch"):
         race(setup, data, config, whole)
@@ -117,19 +120,21 @@ def our_phases(
 
     inits = stages.initialise(keys)
     rows = len(data.train_images) * setup.teacher_recipe(len(data.train_images)).epochs
-    curve = len(stages.student_steps) * setup.curve_images * 2 * weights(setup, 10)
-    flops = rows * training_flops(setup, 10) + curve
+    classes, outputs = setup.net.classes, setup.net.classes + setup.net.auxiliary
+    curve = len(stages.student_steps) * setup.curve_images * 2 * weights(setup, classes)
+    flops = rows * training_flops(setup, classes) + curve
     teacher = timed("teacher", flops, stages.train_teacher, keys, inits).params
     noise = timed("noise", 0, stages.draw_noise, keys)
-    forward = setup.noise_images * 2 * weights(setup, 13)
+    forward = setup.noise_images * 2 * weights(setup, outputs)
     logits = timed("targets", forward, stages.teacher_logits, teacher, noise)
     rows = setup.noise_images * setup.student_epochs
-    for outputs, imitate in stages.imitate.items():
-        targets = logits[..., stages.outputs[outputs]]
+    for name, imitate in stages.imitate.items():
+        targets = logits[..., stages.outputs[name]]
         arguments = keys, inits, inits, teacher, noise, targets
         flops = rows * training_flops(setup, targets.shape[-1]) + curve
-        timed(f"student, {outputs}", flops, imitate, *arguments)
-    timed("evaluation", len(data.test_images) * 2 * weights(setup, 10), stages.evaluate, inits)
+        timed(f"student, {name}", flops, imitate, *arguments)
+    forward = len(data.test_images) * 2 * weights(setup, classes)
+    timed("evaluation", forward, stages.evaluate, inits)
     return phases
 
 
@@ -169,10 +174,10 @@ def race(setup: AuxLogitsConfig, data: ImageData, config: Config, ours: float) -
                 torch.from_numpy(data.train_images.copy()),
                 torch.from_numpy(data.train_labels.copy()).long(),
                 members=config.torch_members,
-                widths=(setup.net.inputs, *setup.widths, 10 + setup.aux),
-                classes=10,
+                widths=(setup.net.inputs, *setup.widths, setup.net.classes + setup.aux),
+                classes=setup.net.classes,
                 noise_images=setup.noise_images,
-                students=5,
+                students=len(ARMS),
                 epochs=setup.student_epochs,
                 batch_size=setup.batch_size,
                 learning_rate=setup.teacher_lr,

@@ -9,6 +9,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from sublim_jax import trees
+
 Batching = Literal["map", "vmap"]
 Devices = Sequence[Any]  # of jax.Device, which type checkers do not take for a type
 
@@ -104,8 +106,7 @@ def _sequential(
         stacked = [tree for tree, axis in zip(args, in_axes, strict=True) if axis == 0]
         if _members(args, in_axes) == 1:
             # A loop of one turn would copy each argument: for noise inputs that is all of them.
-            only = one(jax.tree.map(lambda a: a[0], stacked))
-            return jax.tree.map(lambda a: a[None], only)
+            return jax.tree.map(lambda a: a[None], one(trees.take(stacked, 0)))
         return jax.lax.map(one, stacked)
 
     return mapped

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from sublim_jax import rng
+from sublim_jax import rng, trees
 from sublim_jax.training.recipe import Recipe
 from sublim_jax.training.step import Loss, TrainState, init_state, make_step
 
@@ -123,14 +123,13 @@ def fit(
         indices, weight, look = now
         # A predicate that no member changes stays a branch under vmap: other steps cost nothing.
         seen = jax.lax.cond(look, watch.observe, lambda _: unseen, state.params)
-        batch = jax.tree.map(lambda array: array[indices], rows)
-        state, value = step(state, batch, weight)
+        state, value = step(state, trees.take(rows, indices), weight)
         return state, (value, seen)
 
     state, (losses, seen) = jax.lax.scan(
         body, init_state(params, optimizer), (order, weights, jnp.asarray(watched))
     )
-    observations = jax.tree.map(lambda array: array[np.flatnonzero(watched)], seen)
+    observations = trees.take(seen, np.flatnonzero(watched))
     if steps in watch.steps:
         observations = jax.tree.map(
             lambda past, last: jnp.concatenate([past, last[None]]),
