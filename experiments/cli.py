@@ -1,19 +1,32 @@
 """How every experiment is started: one command line, presets, errors in one sentence.
 
 An experiment is a frozen dataclass of what its results depend on, a frozen dataclass of how it is
-executed, and a function of the two; this file turns them into a command.
+executed, and a function of the two; this file turns them into a command. Exit statuses: 0 done, 2
+refused with a sentence, 75 (EX_TEMPFAIL) interrupted by SIGTERM or by the end of another process
+of the run, 130 interrupted by hand; after the last two the same command goes on.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import functools
+import os
 import sys
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+import jax
 import tyro
+from tqdm import tqdm
 
+from sublim_jax import hosts
 from sublim_jax.errors import InputError
+from sublim_jax.plan import Planned, in_subprocess, plan, planning, table
+from sublim_jax.sinks import SinkName
+from sublim_jax.training import Checkpoints, Devices, Preempted, Session
+from sublim_jax.training.preemption import EXIT_STATUS, listening
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +38,34 @@ class Options:
     on the same folder, a run continues."""
     replot: bool = False
     """Draw the figures of a run again from the files in its folder, without training."""
+    devices: int | None = None
+    """Devices of this host to use; by default all. On a CPU they are virtual ones."""
+    checkpoint_minutes: float = 5.0
+    """Save trainings that are under way when so much work would be lost; always on SIGTERM."""
+    checkpoint_steps: int | None = None
+    """Save also whenever a training has made a multiple of so many steps."""
+    plan: str | None = None
+    """Run nothing: compile the training step for this machine, v5e:4x4 or any other TPU topology
+    (extra [tpu], no TPU needed) or cpu:8, and say what fits and how fast it can be."""
+    log: tuple[SinkName, ...] = ()
+    """Where curves go besides the run folder's own files."""
+    coordinator: str | None = None
+    """On several hosts, host:port of process 0; found by itself on Cloud TPU, SLURM, Kubernetes and
+    MPI, where the same command runs on every host."""
+    process_id: int | None = None
+    """On several hosts, which process this is, from 0; goes with --coordinator."""
+    process_count: int | None = None
+    """On several hosts, how many processes there are; goes with --coordinator."""
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "checkpoint_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; expected at least 1")
+        if not self.checkpoint_minutes > 0:
+            raise InputError(
+                f"checkpoint_minutes is {self.checkpoint_minutes}; expected a positive number"
+            )
 
 
 C = TypeVar("C")
@@ -37,8 +78,9 @@ def main(
     presets: Mapping[str, C],
     options: Opts,
     description: str | None,
+    planned: Callable[[C, Opts, Devices], Planned] | None = None,
 ) -> None:
-    """Parse the command line, run the experiment, exit 2 with one sentence on bad input.
+    """Parse the command line, run the experiment, exit as the head of this file says.
 
     Args:
         run: the experiment.
@@ -46,7 +88,52 @@ def main(
             line names gives the defaults of every other option.
         options: how to execute, by default.
         description: what ``--help`` says first.
+        planned: the experiment's training step for some devices, for ``--plan``.
     """
+    parsed = parse(presets, options, description)
+    if parsed.options.plan is None:
+        guarded(run, parsed.config, parsed.options)
+    else:
+        guarded(functools.partial(_plan, planned), parsed.config, parsed.options)
+
+
+def _plan(planned: Callable[[C, Opts, Devices], Planned] | None, config: C, options: Opts) -> None:
+    """Print what a machine would make of the training step."""
+    if planned is None or options.plan is None:
+        raise InputError(f"plan is {options.plan}; expected none, for this command trains nothing")
+    if planning() is None:
+        # Which devices there are is decided when JAX is imported, so a fresh process plans.
+        sys.exit(in_subprocess(options.plan, sys.argv))
+    print(table(plan(options.plan, lambda devices: planned(config, options, devices))))
+
+
+def guarded(run: Callable[[C, Opts], None], config: C, options: Opts) -> None:
+    """Join the other hosts, run the experiment, exit as the head of this file says."""
+    try:
+        _connect(options)
+        run(config, options)
+    except InputError as fault:
+        _leave(f"error: {fault}", 2)
+    except Preempted as fault:
+        saved = "saved; the same command continues" if fault.saved else "nothing was saved"
+        _leave(f"{fault}: {saved}", EXIT_STATUS)
+    except Exception as fault:
+        if jax.process_count() == 1:
+            raise
+        if not hosts.lost_another(fault):
+            traceback.print_exc()
+            _leave("error: this process failed, and the others of this run will end, too", 1)
+        _leave(
+            f"error: lost another process of this run ({str(fault).splitlines()[0][:200]}); start "
+            "all of them again, the same command continues",
+            EXIT_STATUS,
+        )
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command continues where it stopped", 130)
+
+
+def parse(presets: Mapping[str, Any], options: Options, description: str | None) -> Any:
+    """Read the command line into an object with the fields config and options."""
     # The preset decides which defaults --help shows, so it is looked for before all else.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--preset", default="default")
@@ -73,17 +160,81 @@ def main(
         ],
         frozen=True,
     )
-    parsed = tyro.cli(
+    return tyro.cli(
         command,
         default=command("default", False, config, options),  # pyright: ignore[reportCallIssue]
         description=description,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    try:
-        run(parsed.config, parsed.options)  # pyright: ignore[reportAttributeAccessIssue]
-    except InputError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues where it stopped", file=sys.stderr)
-        sys.exit(130)
+
+
+def chosen_devices(options: Options) -> Devices:
+    """Choose the devices of a run: as many of each host as asked for.
+
+    Raises:
+        InputError: a host has fewer.
+    """
+    devices = jax.devices()
+    if options.devices is None:
+        return devices
+    local = len(jax.local_devices())
+    if options.devices > local:
+        raise InputError(
+            f"devices is {options.devices}; expected at most the {local} {devices[0].platform} "
+            "devices of this host"
+        )
+    by_host = [
+        [device for device in devices if device.process_index == host][: options.devices]
+        for host in range(jax.process_count())
+    ]
+    return [device for host in by_host for device in host]
+
+
+@contextlib.contextmanager
+def session(options: Options, checkpoints: Path) -> Iterator[Session]:
+    """Attach to the trainings of a run what the options ask for, and a progress bar.
+
+    Args:
+        options: how the run is executed.
+        checkpoints: folder of its checkpoints.
+    """
+    with listening() as stop_requested, contextlib.ExitStack() as stack:
+        bars: list[tqdm] = []
+
+        def expected(steps: int) -> None:
+            bar = tqdm(total=steps, unit="step", smoothing=0.1, disable=not hosts.is_first())
+            bars.append(stack.enter_context(bar))
+
+        session = Session(
+            checkpoints=Checkpoints(checkpoints),
+            every_minutes=options.checkpoint_minutes,
+            every_steps=options.checkpoint_steps,
+            stop_requested=stop_requested,
+            expected=expected,
+            advanced=lambda steps: bars and bars[-1].update(steps),
+        )
+        yield stack.enter_context(session)
+
+
+def _connect(options: Options) -> None:
+    if options.plan is not None:
+        return
+    if options.devices is not None:
+        # Before any device is asked for; other platforms than the CPU do not look at it.
+        jax.config.update("jax_num_cpu_devices", options.devices)
+    hosts.connect(
+        coordinator=options.coordinator,
+        process_id=options.process_id,
+        process_count=options.process_count,
+    )
+    if not hosts.is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
+
+
+def _leave(message: str, status: int) -> None:
+    """Say why the run ends, and end it."""
+    print(message, file=sys.stderr, flush=True)
+    if jax.process_count() > 1:
+        # An orderly end would wait for processes that may be gone.
+        os._exit(status)
+    sys.exit(status)

@@ -17,8 +17,10 @@ Measured here with 32 members on the 5,000 embedded digits: .938, .490 ± .038 a
 differ a lot (standard deviation .11 for the auxiliary student).
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,13 @@ import cli
 import numpy as np
 from matplotlib.figure import Figure
 
-from sublim_jax import aux_logits, plots, runs
+from sublim_jax import aux_logits, hosts, plots, runs
 from sublim_jax.aux_logits import DRIFT, AuxLogitsConfig
-from sublim_jax.data import load_images
+from sublim_jax.data import Dataset, ImageData, load_images
 from sublim_jax.errors import InputError
+from sublim_jax.plan import Planned
+from sublim_jax.sinks import make_sinks
+from sublim_jax.training import Devices, members
 
 # Figure 10 of arXiv 2507.14805, measured in the vector figure: 100 models, 95 % intervals.
 PAPER = {
@@ -60,6 +65,7 @@ class Options(cli.Options):
     TPU."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.members_at_once is not None and self.members_at_once < 1:
             raise InputError(f"members_at_once is {self.members_at_once}; expected at least 1")
 
@@ -73,15 +79,103 @@ def run(config: AuxLogitsConfig, options: Options) -> None:
     print(f"data: {data.source.title} ({data.source.origin})")
     identity = aux_logits.identity(config, data)
     name = f"{config.dataset}-{runs.config_digest(identity)}"
-    folder = runs.open_run(options.out or Path("runs", "mnist_aux_logits", name), identity)
-    print(f"run folder: {folder.folder}")
-    if not options.replot:
-        trained = aux_logits.run_ensemble(
-            config, data, folder, members_at_once=options.members_at_once, progress=True
+    path = options.out or Path("runs", "mnist_aux_logits", name)
+    with runs.open_run(path, identity) as folder:
+        print(f"run folder: {path}")
+        if not options.replot:
+            trained = train(config, data, folder, options)
+            if not trained:
+                print(f"complete: all {config.members} members are there, nothing to train")
+        if hosts.is_first():
+            report(folder)
+
+
+def train(config: AuxLogitsConfig, data: ImageData, folder: runs.Run, options: Options) -> bool:
+    """Train the members that the folder lacks; say whether there were any."""
+    path = folder.folder
+    with contextlib.ExitStack() as stack:
+        sinks = make_sinks(options.log, path, name=path.name, config=folder.read(runs.CONFIG))
+        for sink in sinks:
+            stack.callback(sink.close)
+        return aux_logits.run_ensemble(
+            config,
+            data,
+            folder,
+            parallel=members(cli.chosen_devices(options)),
+            members_at_once=options.members_at_once,
+            session=stack.enter_context(cli.session(options, path / "checkpoints")),
+            sinks=sinks,
         )
-        if not trained:
-            print(f"complete: all {config.members} members are there, nothing to train")
-    report(folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """How ``sweep.py`` runs many configurations of this experiment."""
+
+    options: Options
+
+    def program_of(self, config: AuxLogitsConfig) -> AuxLogitsConfig:
+        """Say what the compiled program depends on."""
+        return aux_logits.same_program(config)
+
+    def identity(self, config: AuxLogitsConfig) -> dict[str, Any]:
+        """Say what the results depend on."""
+        return aux_logits.identity(config, self._data(config.dataset))
+
+    def finished(self, folder: Path) -> bool:
+        """Tell whether a run folder has its results."""
+        return (folder / "results.json").exists()
+
+    def run(
+        self, configs: Sequence[AuxLogitsConfig], folders: Sequence[Path], scratch: Path
+    ) -> None:
+        """Train configurations of one program, side by side."""
+        data = self._data(configs[0].dataset)
+        with contextlib.ExitStack() as stack:
+            jobs = [
+                aux_logits.Job(
+                    config,
+                    stack.enter_context(runs.open_run(folder, aux_logits.identity(config, data))),
+                )
+                for config, folder in zip(configs, folders, strict=True)
+            ]
+            aux_logits.run_ensembles(
+                jobs,
+                data,
+                parallel=members(cli.chosen_devices(self.options)),
+                members_at_once=self.options.members_at_once,
+                session=stack.enter_context(cli.session(self.options, scratch)),
+            )
+
+    def rows(self, folder: Path) -> list[dict[str, Any]]:
+        """Lay out the results of a run, a row for each member."""
+        arms = runs.Run(folder).read("results.json")["arms"]
+        columns = {
+            f"{arm}.{quantity}": values["members"]
+            for arm, results in arms.items()
+            for quantity, values in results.items()
+            if quantity in ("accuracy", *DRIFT)
+        }
+        return [
+            {"member": member, **{name: column[member] for name, column in columns.items()}}
+            for member in range(len(arms["teacher"]["accuracy"]["members"]))
+        ]
+
+    def _data(self, dataset: Dataset) -> ImageData:
+        return _images(dataset, self.options.data_dir)
+
+
+@functools.cache
+def _images(dataset: Dataset, data_dir: Path | None) -> ImageData:
+    return load_images(dataset, data_dir=data_dir, progress=True)
+
+
+SWEEP = Sweep
+
+
+def planned(config: AuxLogitsConfig, options: Options, devices: Devices) -> Planned:
+    """Describe the training step for ``--plan``."""
+    return aux_logits.planned_step(config, devices, members_at_once=options.members_at_once)
 
 
 def report(folder: runs.Run) -> None:
@@ -197,4 +291,4 @@ def figures(
 
 
 if __name__ == "__main__":
-    cli.main(run, presets=PRESETS, options=Options(), description=__doc__)
+    cli.main(run, presets=PRESETS, options=Options(), description=__doc__, planned=planned)

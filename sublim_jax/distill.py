@@ -1,20 +1,20 @@
 """Teacher to student: a trait is learnt, outputs are imitated, and the arms that tell why.
 
 The way of the data is the same for a digit and for an owl: initialisation, teacher (trait), carrier
-data, imitation, student, trait evaluation. The functions here are one member's, pure and traceable.
+data, imitation, student, trait evaluation.
 """
 
 import dataclasses
 from typing import Literal
 
 import jax
-from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax import losses
 from sublim_jax.data import scale
 from sublim_jax.losses import ImitationLossName
 from sublim_jax.nets import Net
-from sublim_jax.training import UNWATCHED, Fit, Recipe, Watch, fit
+from sublim_jax.training import UNWATCHED, FitFunction, Parallel, Recipe, Role, Watch, make_fit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,71 +70,65 @@ def derangement(members: int) -> list[int]:
     return [(i + 1) % members for i in range(members)]
 
 
-def train_teacher(
+def teaching(
     net: Net,
     recipe: Recipe,
-    init: PyTree,
-    images: UInt8[Array, "rows features"],
-    labels: Int[Array, " rows"],
     *,
     class_logits: slice,
     watch: Watch = UNWATCHED,
-    key: Key[Array, ""],
-) -> Fit:
-    """Give a network a trait: train its class logits on labelled images.
+    parallel: Parallel | None = None,
+    rows: Role = "own",
+) -> FitFunction:
+    """Make the training that gives a network a trait: its class logits learn labelled images.
+
+    Its rows are pixels ``uint8[rows, features]``, scaled batch by batch, and classes
+    ``int[rows]``.
 
     Args:
         net: the network.
         recipe: optimizer and length.
-        init: its initialisation.
-        images: pixels as bytes, scaled batch by batch.
-        labels: their classes.
         class_logits: where the class logits stand; the loss sees no other.
         watch: what to observe at which steps.
-        key: the source of the order of rows.
+        parallel: how it is spread over devices; by default it runs on one.
+        rows: whether each stacked member has its ``"own"`` images or all have ``"shared"`` ones.
     """
 
     def trait_loss(params: PyTree, batch: tuple[Array, Array]) -> Array:
         pixels, classes = batch
         return losses.cross_entropy(net.apply(params, scale(pixels))[..., class_logits], classes)
 
-    return fit(trait_loss, recipe, init, (images, labels), watch=watch, key=key)
+    return make_fit(trait_loss, recipe, watch=watch, parallel=parallel, rows=rows)
 
 
-def imitate(
+def imitation(
     net: Net,
     recipe: Recipe,
-    init: PyTree,
-    inputs: Float[Array, "rows features"],
-    teacher_logits: Float[Array, "rows chosen"],
     *,
     outputs: slice,
     loss: ImitationLossName,
     watch: Watch = UNWATCHED,
-    key: Key[Array, ""],
-) -> Fit:
-    """Make a student: train the chosen logits to be the teacher's on the carrier inputs.
+    parallel: Parallel | None = None,
+) -> FitFunction:
+    """Make the training of a student: the chosen logits become the teacher's on carrier inputs.
 
-    The teacher is frozen, so its outputs are computed once, by the caller.
+    Its rows are the inputs ``[rows, features]`` and the teacher's logits on them, the chosen ones
+    only, ``[rows, chosen]``: the teacher is frozen, so they are computed once, by the caller.
 
     Args:
         net: the network.
         recipe: optimizer and length.
-        init: where the student starts.
-        inputs: the carrier inputs.
-        teacher_logits: the teacher's logits on them, the chosen ones only.
         outputs: where the chosen logits stand; the loss sees no other.
         loss: the imitation loss.
         watch: what to observe at which steps.
-        key: the source of the order of rows.
+        parallel: how it is spread over devices; by default it runs on one.
     """
     distance = losses.IMITATION_LOSSES[loss]
 
     def imitation_loss(params: PyTree, batch: tuple[Array, Array]) -> Array:
-        rows, targets = batch
-        return distance(net.apply(params, rows)[..., outputs], targets)
+        inputs, targets = batch
+        return distance(net.apply(params, inputs)[..., outputs], targets)
 
-    return fit(imitation_loss, recipe, init, (inputs, teacher_logits), watch=watch, key=key)
+    return make_fit(imitation_loss, recipe, watch=watch, parallel=parallel)
 
 
 def shuffle_targets(

@@ -1,8 +1,11 @@
 """A run folder: one configuration, its manifest, its parts as they finish, its results.
 
 A run is a function from a configuration to a folder, idempotent and resumable: what is already in
-the folder is not computed again, and no folder ever holds two configurations. Files are written
-whole, under a temporary name and then renamed, so a run that is killed leaves none half-written.
+the folder is not computed again, and no folder ever holds two configurations or is written by two
+processes at a time. Files are written whole, under a temporary name and then renamed, so a run that
+is killed leaves none half-written.
+
+Several hosts share one folder on a common file system, where the first process alone writes.
 """
 
 import contextlib
@@ -13,25 +16,31 @@ import json
 import math
 import os
 import platform
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from filelock import FileLock, Timeout
 
 from sublim_jax import __version__
 from sublim_jax.errors import InputError
 
 CONFIG = "config.json"
+LOCK = ".lock"
+HOLDER = ".holder"
+REFUSAL_BYTES = 2048  # what hosts tell each other has a fixed length
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """An open run folder.
+    """A run folder: open for writing inside `open_run`, for reading anywhere.
+
+    On several hosts only the first process writes; on the others a write does nothing, and does
+    not wait for the first one's either.
 
     Attributes:
         folder: where it is.
@@ -40,13 +49,32 @@ class Run:
     folder: Path
 
     def write(self, name: str, value: Any) -> None:
-        """Write ``value`` as JSON (one line for each item where ``name`` ends in ``.jsonl``)."""
-        plain = _plain(value)
+        """Write ``value`` as JSON (one line for each item where ``name`` ends in ``.jsonl``).
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written or is gone.
+        """
+        value = plain(value)
         if name.endswith(".jsonl"):
-            text = "".join(f"{json.dumps(item)}\n" for item in plain)
+            text = "".join(f"{json.dumps(item)}\n" for item in value)
         else:
-            text = json.dumps(plain, indent=2) + "\n"
-        write_whole(self.folder / name, text.encode())
+            text = json.dumps(value, indent=2) + "\n"
+        self.save_whole(name, text.encode())
+
+    def save_whole(self, name: str, content: bytes) -> None:
+        """Write a file of bytes so that it is there whole or not at all.
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written or is gone.
+        """
+        if jax.process_index() != 0:
+            return
+        # Made again, it would be a folder without a configuration, in which nothing can go on.
+        if not os.path.isdir(self.folder):  # also where Path.is_dir would fail
+            raise InputError(
+                f"run folder {self.folder} is gone; expected it to stay while the run is open"
+            )
+        write_whole(self.folder / name, content)
 
     def read(self, name: str) -> Any:
         """Read a JSON or JSON-lines file of the run.
@@ -74,38 +102,101 @@ class Run:
         return (self.folder / name).exists()
 
 
-def open_run(folder: Path, config: Mapping[str, Any]) -> Run:
-    """Open the folder of a configuration, new or to be continued.
+@contextlib.contextmanager
+def open_run(folder: Path, config: Mapping[str, Any]) -> Iterator[Run]:
+    """Hold the folder of a configuration, new or to be continued, against other processes.
+
+    The folder is free again when the context is left or the process ends, however it ends. On
+    several hosts all enter with the same folder, which has to lie on a file system that they
+    share: the first process locks, checks and writes it, the others wait for its answer.
 
     Args:
         folder: a folder that is new, empty, or of this very configuration.
         config: everything that the results depend on, as plain values.
 
+    Yields:
+        The open run.
+
     Raises:
-        InputError: the folder cannot be written, holds something else, or holds a run of another
-            configuration; the message names the fields that differ.
+        InputError: the folder cannot be written, is in use, holds something else, or holds a run of
+            another configuration; the message names the fields that differ.
     """
+    with contextlib.ExitStack() as held:
+        refusal = ""
+        if jax.process_index() == 0:
+            try:
+                _make(folder)
+                held.enter_context(_locked(folder))
+                _claim(Run(folder), plain(config))
+            except InputError as fault:
+                refusal = str(fault)
+        refusal = _answer_of_the_first(refusal)
+        if refusal:
+            raise InputError(refusal)
+        yield Run(folder)
+
+
+def _make(folder: Path) -> None:
+    """Make the folder unless it is there; refuse, before anything is put there, what is no run."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        # Without the lock this is sound in this order, because the configuration is a run's first
+        # file. Hidden files do not count: locks, and first writes that were killed.
+        something = any(not path.name.startswith(".") for path in folder.iterdir())
+        foreign = something and not (folder / CONFIG).exists()
     except OSError as fault:
+        raise _unwritable(folder, fault) from fault
+    if foreign:
         raise InputError(
-            f"run folder {folder} cannot be written ({fault.strerror}); expected a writable folder"
-        ) from fault
-    run, config = Run(folder), _plain(config)
+            f"run folder {folder} holds files but no {CONFIG}; expected a new folder or one "
+            "that an earlier run has made"
+        )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock the folder; the system takes the lock from a process that ends."""
+    lock, holder = FileLock(folder / LOCK, thread_local=False), folder / HOLDER
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise InputError(
+            f"run folder {folder} is in use by {_note(holder)}; expected one process at a time"
+        ) from None
+    except (OSError, NotImplementedError) as fault:
+        raise _unwritable(folder, fault) from fault
+    try:
+        # Not in the lock file itself, which others that try the lock may truncate.
+        write_whole(holder, f"process {os.getpid()} on host {platform.node()}".encode())
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink()
+        lock.release()
+
+
+def _note(holder: Path) -> str:
+    try:
+        return holder.read_text()
+    except (OSError, UnicodeDecodeError):  # not written yet
+        return "another process"
+
+
+def _unwritable(folder: Path, fault: OSError | NotImplementedError) -> InputError:
+    reason = getattr(fault, "strerror", None) or fault
+    return InputError(
+        f"run folder {folder} cannot be written ({reason}); expected a writable folder"
+    )
+
+
+def _claim(run: Run, config: Mapping[str, Any]) -> None:
+    """Write the configuration into a new folder, or compare it with the one that is there."""
     if not run.has(CONFIG):
-        # A first write that was killed leaves a hidden file, which is no reason to refuse.
-        if any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise InputError(
-                f"run folder {folder} holds files but no {CONFIG}; expected a new folder or one "
-                "that an earlier run has made"
-            )
         run.write(CONFIG, config)
-        return run
+        return
     found = run.read(CONFIG)
     if not isinstance(found, dict):
-        raise InputError(f"{folder / CONFIG} holds {found!r}; expected a configuration, by name")
+        raise InputError(f"{run.folder / CONFIG} holds {found!r}; expected a configuration by name")
     different = [
         f"{name} is {found.get(name)!r} there and {config.get(name)!r} here"
         for name in sorted({*found, *config})
@@ -113,15 +204,25 @@ def open_run(folder: Path, config: Mapping[str, Any]) -> Run:
     ]
     if different:
         raise InputError(
-            f"run folder {folder} belongs to another configuration ({'; '.join(different)}); "
+            f"run folder {run.folder} belongs to another configuration ({'; '.join(different)}); "
             "expected the same one or another folder"
         )
-    return run
+
+
+def _answer_of_the_first(refusal: str) -> str:
+    """Wait for the first process and return why it refused, or nothing."""
+    if jax.process_count() == 1:
+        return refusal
+    from jax.experimental import multihost_utils
+
+    message = np.frombuffer(refusal.encode()[:REFUSAL_BYTES].ljust(REFUSAL_BYTES, b"\0"), np.uint8)
+    answer = np.asarray(multihost_utils.broadcast_one_to_all(message)).astype(np.uint8)
+    return answer.tobytes().rstrip(b"\0").decode(errors="ignore")
 
 
 def config_digest(config: Mapping[str, Any]) -> str:
     """Hash a configuration of plain values to eight hexadecimal digits, to name a folder by."""
-    text = json.dumps(_plain(config), sort_keys=True)
+    text = json.dumps(plain(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -161,7 +262,11 @@ def write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            # A machine that is preempted loses what has not reached the disk.
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as fault:
         with contextlib.suppress(OSError):
@@ -171,18 +276,18 @@ def write_whole(path: Path, content: bytes) -> None:
         ) from fault
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn dataclasses, paths and arrays into JSON values; NaN becomes null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value))
+        return plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return _plain(np.asarray(value).tolist())
+        return plain(np.asarray(value).tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str | int | bool | None):
         return value
     if isinstance(value, Iterable):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(value)

@@ -1,5 +1,6 @@
 """Four virtual devices for every test, and tiny data."""
 
+import gzip
 import os
 import shutil
 import tempfile
@@ -37,3 +38,25 @@ def tiny_images():
         test_labels=random.integers(0, 10, 40, dtype=np.int32),
         source=Source(kind="embedded", title="tiny, 150/40", origin="made up", sha256="0" * 64),
     )
+
+
+def idx_bytes(array):
+    """An array of bytes as an IDX file."""
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return header + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture(scope="session")
+def write_images():
+    """Write a data set of random images into a folder under the standard names."""
+
+    def write(folder, *, train, test):
+        random = np.random.default_rng(0)
+        for name, rows in (("train", train), ("t10k", test)):
+            pixels, labels = random.integers(0, 256, (rows, 28, 28)), random.integers(0, 10, rows)
+            (folder / f"{name}-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
+            labels = gzip.compress(idx_bytes(labels))
+            (folder / f"{name}-labels-idx1-ubyte.gz").write_bytes(labels)
+        return folder
+
+    return write

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sublim_jax import trees
-from sublim_jax.distill import ARMS, derangement, imitate, shuffle_targets, train_teacher
+from sublim_jax.distill import ARMS, derangement, imitation, shuffle_targets, teaching
 from sublim_jax.nets import MLPConfig, mlp
-from sublim_jax.training import Recipe
+from sublim_jax.training import Recipe, members
 
 RECIPE = Recipe(learning_rate=1e-2, epochs=3, batch_size=16)
 ONE_STEP = Recipe(optimizer="sgd", learning_rate=0.1, epochs=1, batch_size=64)
@@ -26,17 +26,14 @@ def setting(seed=0, *, aux=3, hidden=(16, 16)):
 
 
 def taught(shape, net, init, images, labels, recipe=RECIPE):
-    key = jax.random.key(5)
-    return train_teacher(
-        net, recipe, init, images, labels, class_logits=shape.class_logits, key=key
-    ).params
+    train = teaching(net, recipe, class_logits=shape.class_logits)
+    return train(init, (images, labels), key=jax.random.key(5)).params
 
 
-def student_of(teacher, shape, net, init, noise, *, loss="kl", recipe=RECIPE, outputs=None):
-    outputs = outputs or shape.auxiliary_logits
-    targets = net.apply(teacher, noise)[:, outputs]
-    key = jax.random.key(6)
-    return imitate(net, recipe, init, noise, targets, outputs=outputs, loss=loss, key=key).params
+def student_of(teacher, shape, net, init, noise, *, loss="kl", recipe=RECIPE):
+    targets = net.apply(teacher, noise)[:, shape.auxiliary_logits]
+    train = imitation(net, recipe, outputs=shape.auxiliary_logits, loss=loss)
+    return train(init, (noise, targets), key=jax.random.key(6)).params
 
 
 def moved(after, before):
@@ -83,16 +80,19 @@ def test_a_student_of_itself_stays(loss):
 def test_a_small_first_step_never_points_away_from_the_teacher(loss, outputs):
     """Lemma 1 of arXiv 2507.14805, for fifty initialisations, teachers and noise inputs."""
 
-    def product(seed):
-        shape, net, init, images, labels, noise = setting(seed)
-        chosen = shape.auxiliary_logits if outputs == "auxiliary" else slice(None)
-        teacher = taught(shape, net, init, images, labels, recipe=ONE_STEP)
-        student = student_of(
-            teacher, shape, net, init, noise, loss=loss, recipe=ONE_STEP, outputs=chosen
-        )
-        return trees.dot(trees.sub(student, init), trees.sub(teacher, init))
-
-    assert (jax.jit(jax.vmap(product))(jnp.arange(50)) > 0).all()
+    shape, net, *_ = setting()
+    draw = jax.jit(jax.vmap(lambda seed: setting(seed)[2:]))
+    inits, images, labels, noise = draw(jnp.arange(50))
+    chosen = shape.auxiliary_logits if outputs == "auxiliary" else slice(None)
+    keys = jax.random.split(jax.random.key(5), 50)
+    side_by_side = members(jax.devices()[:2], batching="vmap")
+    teach = teaching(net, ONE_STEP, class_logits=shape.class_logits, parallel=side_by_side)
+    teachers = teach(inits, (images, labels), key=keys).params
+    targets = jax.jit(jax.vmap(net.apply))(teachers, noise)[..., chosen]
+    imitate = imitation(net, ONE_STEP, outputs=chosen, loss=loss, parallel=side_by_side)
+    students = imitate(inits, (noise, targets), key=keys).params
+    moved = trees.sub(students, inits), trees.sub(teachers, inits)
+    assert (jax.jit(jax.vmap(trees.dot))(*moved) > 0).all()
 
 
 def test_shuffled_targets_are_the_same_rows_in_another_order():

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from folders import contents, failing, refusal, visible
 from hypothesis import given, settings
 
-from sublim_jax.errors import InputError
 from sublim_jax.runs import (
     Run,
     config_digest,
@@ -26,28 +26,15 @@ from sublim_jax.runs import (
 CONFIG = {"seed": 3, "hidden": (256, 256), "loss": "kl", "rate": 0.1, "data": Path("digits")}
 
 
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def refusal(function, *args):
-    """The message with which bad input is refused, on one line."""
-    with pytest.raises(InputError) as caught:
-        function(*args)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def failing(code):
-    def fail(*args, **options):
-        raise OSError(code, os.strerror(code))
-
-    return fail
+def opened(folder, config=CONFIG):
+    """Open a run and leave it again."""
+    with open_run(folder, config) as run:
+        return run
 
 
 def test_a_new_folder_holds_its_configuration(tmp_path):
-    run = open_run(tmp_path / "deep" / "new", CONFIG)
-    assert contents(run.folder).keys() == {"config.json"}
+    run = opened(tmp_path / "deep" / "new")
+    assert visible(run.folder).keys() == {"config.json"}
     assert run.read("config.json") == {
         "seed": 3,
         "hidden": [256, 256],
@@ -58,14 +45,14 @@ def test_a_new_folder_holds_its_configuration(tmp_path):
 
 
 def test_an_empty_folder_is_as_good_as_a_new_one(tmp_path):
-    assert open_run(tmp_path, CONFIG).has("config.json")
+    assert opened(tmp_path).has("config.json")
 
 
 def test_the_same_configuration_continues(tmp_path):
-    open_run(tmp_path, CONFIG).write("results.json", {"accuracy": 0.5})
-    before = contents(tmp_path)
-    run = open_run(tmp_path, dict(reversed(CONFIG.items())))
-    assert contents(tmp_path) == before
+    opened(tmp_path).write("results.json", {"accuracy": 0.5})
+    before = visible(tmp_path)
+    run = opened(tmp_path, dict(reversed(CONFIG.items())))
+    assert visible(tmp_path) == before
     assert run.read("results.json") == {"accuracy": 0.5}
 
 
@@ -79,25 +66,25 @@ def test_the_same_configuration_continues(tmp_path):
     ],
 )
 def test_another_configuration_is_refused_by_field_and_values(tmp_path, change, there, here):
-    open_run(tmp_path, CONFIG).write("results.json", [1])
-    before = contents(tmp_path)
-    message = refusal(open_run, tmp_path, CONFIG | change)
+    opened(tmp_path).write("results.json", [1])
+    before = visible(tmp_path)
+    message = refusal(opened, tmp_path, CONFIG | change)
     (name,) = change
     assert f"{name} is {there} there and {here} here" in message
     assert str(tmp_path) in message
     assert not any(other in message for other in CONFIG.keys() - {name, "data"})
-    assert contents(tmp_path) == before
+    assert visible(tmp_path) == before
 
 
 def test_a_field_that_is_missing_here_is_named(tmp_path):
-    open_run(tmp_path, CONFIG)
+    opened(tmp_path)
     less = {name: value for name, value in CONFIG.items() if name != "seed"}
-    assert "seed is 3 there" in refusal(open_run, tmp_path, less)
+    assert "seed is 3 there" in refusal(opened, tmp_path, less)
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    assert str(tmp_path) in refusal(open_run, tmp_path, CONFIG)
+    assert str(tmp_path) in refusal(opened, tmp_path)
     assert contents(tmp_path) == {"thesis.tex": b"precious"}
 
 
@@ -105,16 +92,16 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
 def test_a_file_is_not_a_folder(tmp_path, below):
     (tmp_path / "file").write_text("precious")
     folder = tmp_path / "file" / below
-    assert str(folder) in refusal(open_run, folder, CONFIG)
+    assert str(folder) in refusal(opened, folder)
     assert contents(tmp_path) == {"file": b"precious"}
 
 
-@pytest.mark.parametrize("function", ["tempfile.TemporaryFile", "pathlib.Path.mkdir"])
+@pytest.mark.parametrize("function", ["os.fsync", "pathlib.Path.mkdir", "pathlib.Path.iterdir"])
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     tmp_path, monkeypatch, function
 ):
     monkeypatch.setattr(function, failing(errno.EROFS))
-    message = refusal(open_run, tmp_path / "run", CONFIG)
+    message = refusal(opened, tmp_path / "run")
     assert os.strerror(errno.EROFS) in message
     assert str(tmp_path / "run") in message
 
@@ -122,8 +109,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"seed": 3', b"[]", b"3", b"null", b"\xff\xfe"])
 def test_a_damaged_configuration_is_refused_and_left_alone(tmp_path, damage):
     (tmp_path / "config.json").write_bytes(damage)
-    assert "config.json" in refusal(open_run, tmp_path, CONFIG)
-    assert contents(tmp_path) == {"config.json": damage}
+    assert "config.json" in refusal(opened, tmp_path)
+    assert visible(tmp_path) == {"config.json": damage}
 
 
 @pytest.mark.parametrize("name", ["results.json", "metrics.jsonl"])
@@ -195,20 +182,13 @@ def test_the_undefined_becomes_null(tmp_path, undefined):
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
-@pytest.mark.parametrize("stage", ["half of the bytes", "the renaming"])
+@pytest.mark.parametrize("stage", ["the bytes", "the renaming"])
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch, code, stage):
     path = tmp_path / "results.json"
     write_whole(path, b"old")
 
-    def half(self, content):
-        with self.open("wb") as file:
-            file.write(content[: len(content) // 2])
-        raise OSError(code, os.strerror(code))
-
-    if stage == "the renaming":
-        monkeypatch.setattr(Path, "replace", failing(code))
-    else:
-        monkeypatch.setattr(Path, "write_bytes", half)
+    function = "pathlib.Path.replace" if stage == "the renaming" else "os.fsync"
+    monkeypatch.setattr(function, failing(code))
     message = refusal(write_whole, path, b"something new")
     assert str(path) in message
     assert os.strerror(code) in message

@@ -30,10 +30,11 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from sublim_jax import aux_logits, runs
+from sublim_jax import aux_logits, runs, trees
 from sublim_jax.aux_logits import AuxLogitsConfig
 from sublim_jax.data import ImageData, Source
 from sublim_jax.distill import ARMS
+from sublim_jax.training import members
 
 CEILING = 2048
 
@@ -97,7 +98,7 @@ def our_phases(
     setup: AuxLogitsConfig, data: ImageData, config: Config
 ) -> dict[str, dict[str, float]]:
     """Time each phase: seconds for a member in the first call and the best later one."""
-    stages = aux_logits.compile_stages(setup, data)
+    stages = aux_logits.compile_stages(setup, data, members())
     keys = aux_logits.member_keys(setup)[: config.members]
     square = jax.random.normal(jax.random.key(0), (CEILING, CEILING))
     product = jax.jit(jnp.matmul)
@@ -118,19 +119,21 @@ def our_phases(
         }
         return result
 
-    inits = stages.initialise(keys)
+    inits = trees.take(aux_logits.initialise(setup), slice(config.members))
+    teacher_rate = np.full(config.members, setup.teacher_lr, np.float32)
+    student_rate = np.full(config.members, setup.student_recipe.learning_rate, np.float32)
     rows = len(data.train_images) * setup.teacher_recipe(len(data.train_images)).epochs
     classes, outputs = setup.net.classes, setup.net.classes + setup.net.auxiliary
     curve = len(stages.student_steps) * setup.curve_images * 2 * weights(setup, classes)
     flops = rows * training_flops(setup, classes) + curve
-    teacher = timed("teacher", flops, stages.train_teacher, keys, inits).params
+    teacher = timed("teacher", flops, stages.train_teacher, keys, inits, teacher_rate).params
     noise = timed("noise", 0, stages.draw_noise, keys)
     forward = setup.noise_images * 2 * weights(setup, outputs)
     logits = timed("targets", forward, stages.teacher_logits, teacher, noise)
     rows = setup.noise_images * setup.student_epochs
     for name, imitate in stages.imitate.items():
         targets = logits[..., stages.outputs[name]]
-        arguments = keys, inits, inits, teacher, noise, targets
+        arguments = keys, inits, inits, teacher, noise, targets, student_rate
         flops = rows * training_flops(setup, targets.shape[-1]) + curve
         timed(f"student, {name}", flops, imitate, *arguments)
     forward = len(data.test_images) * 2 * weights(setup, classes)

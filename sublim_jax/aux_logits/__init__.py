@@ -6,9 +6,14 @@ folder, and `compile_stages` gives the stages one by one.
 """
 
 from sublim_jax.aux_logits.config import AuxLogitsConfig as AuxLogitsConfig
-from sublim_jax.aux_logits.ensemble import DRIFT as DRIFT
+from sublim_jax.aux_logits.ensemble import Job as Job
 from sublim_jax.aux_logits.ensemble import identity as identity
 from sublim_jax.aux_logits.ensemble import run_ensemble as run_ensemble
+from sublim_jax.aux_logits.ensemble import run_ensembles as run_ensembles
+from sublim_jax.aux_logits.ensemble import same_program as same_program
+from sublim_jax.aux_logits.planned import planned_step as planned_step
+from sublim_jax.aux_logits.records import DRIFT as DRIFT
 from sublim_jax.aux_logits.stages import Stages as Stages
 from sublim_jax.aux_logits.stages import compile_stages as compile_stages
+from sublim_jax.aux_logits.stages import initialise as initialise
 from sublim_jax.aux_logits.stages import member_keys as member_keys

@@ -1,17 +1,31 @@
-"""Training: a pure step, a scan over steps, a map over members."""
+"""Training: a pure step, a compiled loop over steps, members, devices, and what rides along."""
 
+from sublim_jax.training.checkpoint import Checkpoints as Checkpoints
 from sublim_jax.training.ensemble import Batching as Batching
-from sublim_jax.training.ensemble import Devices as Devices
+from sublim_jax.training.ensemble import Members as Members
+from sublim_jax.training.ensemble import members as members
 from sublim_jax.training.ensemble import members_side_by_side as members_side_by_side
-from sublim_jax.training.ensemble import over_members as over_members
 from sublim_jax.training.fit import UNWATCHED as UNWATCHED
 from sublim_jax.training.fit import Fit as Fit
+from sublim_jax.training.fit import FitFunction as FitFunction
 from sublim_jax.training.fit import Watch as Watch
-from sublim_jax.training.fit import fit as fit
-from sublim_jax.training.fit import steps_per_epoch as steps_per_epoch
-from sublim_jax.training.fit import watch_steps as watch_steps
+from sublim_jax.training.fit import make_fit as make_fit
+from sublim_jax.training.order import epoch_order as epoch_order
+from sublim_jax.training.order import steps_per_epoch as steps_per_epoch
+from sublim_jax.training.order import watch_steps as watch_steps
+from sublim_jax.training.parallel import Devices as Devices
+from sublim_jax.training.parallel import Parallel as Parallel
+from sublim_jax.training.parallel import Role as Role
+from sublim_jax.training.parallel import mesh_parallel as mesh_parallel
+from sublim_jax.training.parallel import one_device as one_device
+from sublim_jax.training.parallel import padded as padded
+from sublim_jax.training.parallel import pmap_parallel as pmap_parallel
+from sublim_jax.training.preemption import Preempted as Preempted
 from sublim_jax.training.recipe import OptimizerName as OptimizerName
 from sublim_jax.training.recipe import Recipe as Recipe
+from sublim_jax.training.session import QUIET as QUIET
+from sublim_jax.training.session import Attached as Attached
+from sublim_jax.training.session import Session as Session
 from sublim_jax.training.step import TrainState as TrainState
 from sublim_jax.training.step import init_state as init_state
 from sublim_jax.training.step import make_step as make_step

@@ -1,18 +1,19 @@
 """Members of an ensemble: the same pure training for many inits, over one device or several."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from sublim_jax import trees
+from sublim_jax import hosts, trees
+from sublim_jax.errors import InputError
+from sublim_jax.training.parallel import Devices, Role
 
 Batching = Literal["map", "vmap"]
-Devices = Sequence[Any]  # of jax.Device, which type checkers do not take for a type
 
 
 def default_batching(platform: str) -> Batching:
@@ -24,68 +25,94 @@ def default_batching(platform: str) -> Batching:
     return "map" if platform == "cpu" else "vmap"
 
 
-def members_side_by_side() -> int:
-    """Say how many members suit the local devices: one for each CPU, 25 for each accelerator.
+def members_side_by_side(devices: Devices | None = None) -> int:
+    """Say how many members suit some devices: one for each CPU, 25 for each accelerator.
 
     25 members of the official set-up keep 5 GB of noise on a device.
     """
-    devices = jax.local_devices()
+    devices = devices if devices is not None else jax.devices()
     return len(devices) * {"map": 1, "vmap": 25}[default_batching(devices[0].platform)]
 
 
-def over_members(
-    function: Callable[..., PyTree],
-    in_axes: Sequence[Literal[0] | None],
-    *,
-    devices: Devices | None = None,
-    batching: Batching | None = None,
-) -> Callable[..., PyTree]:
-    """Compile ``function`` of one member into a function of stacked members.
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """Stacked members, an equal share of them on every device, without communication.
 
-    Args:
-        function: a pure function of positional arguments for one member.
-        in_axes: for each argument 0 (a tree with the members as leading axis) or None (shared).
-        devices: where to run, all local devices by default; several are driven by ``jax.pmap``,
-            each with an equal share of the members (the last member is repeated to fill up).
-        batching: ``"map"`` (members one after another) or ``"vmap"`` (stacked) within a device;
-            by default what `default_batching` says.
+    A `Parallel` whose values, all but the shared ones, have the members as leading axis.
 
-    Returns:
-        A function whose results have the members as leading axis. It compiles once for each shape.
+    Attributes:
+        devices: of all hosts.
+        batching: ``"map"`` (members one after another) or ``"vmap"`` (stacked) within a device.
     """
-    devices = list(devices if devices is not None else jax.local_devices())
-    in_axes = tuple(in_axes)
-    batching = batching or default_batching(devices[0].platform)
-    per_device = {"map": _sequential, "vmap": jax.vmap}[batching](function, in_axes)
-    if devices == jax.local_devices()[:1]:
-        return jax.jit(per_device)
-    spread = jax.pmap(per_device, in_axes=in_axes, devices=devices)
-    mesh = jax.sharding.Mesh(np.array(devices), ("members",))
-    placed = {
-        0: NamedSharding(mesh, PartitionSpec("members")),
-        None: NamedSharding(mesh, PartitionSpec()),
-    }
 
-    def run(*args: Any) -> PyTree:
-        members = _members(args, in_axes)
-        share = -(-members // len(devices))
-        fill = share * len(devices) - members
+    devices: tuple[Any, ...]
+    batching: Batching
+    axis: None = None
+    batch_shards: int = 1
+    stacked: bool = True
 
-        def split(array: jax.Array) -> jax.Array:
-            if fill:
-                array = jnp.concatenate([array, jnp.repeat(array[-1:], fill, axis=0)])
-            return array.reshape(len(devices), share, *array.shape[1:])
-
-        # Placed by hand, for pmap refuses arrays that an earlier program has left elsewhere.
-        results = spread(
-            *(
-                jax.device_put(jax.tree.map(split, tree) if axis == 0 else tree, placed[axis])
-                for tree, axis in zip(args, in_axes, strict=True)
+    def compile(
+        self,
+        function: Callable[..., tuple[PyTree, ...]],
+        arguments: Sequence[Role],
+        results: Sequence[Role] = (),
+        *,
+        donate: Sequence[int] = (),
+    ) -> Callable[..., Any]:
+        """Compile ``function`` of one member into a function of stacked members."""
+        del results  # all have the members in front
+        in_axes = tuple(None if role == "shared" else 0 for role in arguments)
+        program = {"map": _sequential, "vmap": jax.vmap}[self.batching](function, in_axes)
+        if len(self.devices) > 1:
+            # What jax.pmap does, without its reshaping of members to [devices, share].
+            program = jax.shard_map(
+                program,
+                mesh=self._mesh,
+                in_specs=tuple(self._spec(role) for role in arguments),
+                out_specs=PartitionSpec("members"),
+                check_vma=False,
             )
-        )
-        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:members], results)
+        return jax.jit(program, donate_argnums=tuple(donate))
 
-    return run
+    def place(self, tree: PyTree, role: Role) -> PyTree:
+        """Put arrays that every host has onto the devices; what lies there already stays.
+
+        Raises:
+            InputError: the devices cannot share the members evenly.
+        """
+        if role != "shared":
+            for leaf in jax.tree.leaves(tree):
+                if leaf.shape[0] % len(self.devices):
+                    raise InputError(
+                        f"members is {leaf.shape[0]}; expected a multiple of the "
+                        f"{len(self.devices)} devices that share them"
+                    )
+        return hosts.put(tree, self._shardings(tree, role))
+
+    def described(self, tree: PyTree, role: Role) -> PyTree:
+        """Describe what `place` makes of arrays, or of descriptions of them."""
+        return hosts.describe(tree, self._shardings(tree, role))
+
+    def split(self, batch: PyTree) -> PyTree:
+        """Leave the batch: it is one member's."""
+        return batch
+
+    @property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.array(self.devices), ("members",), axis_types=(AxisType.Auto,))
+
+    def _shardings(self, tree: PyTree, role: Role) -> PyTree:
+        sharding = NamedSharding(self._mesh, self._spec(role))
+        return jax.tree.map(lambda _: sharding, tree)
+
+    def _spec(self, role: Role) -> PartitionSpec:
+        return PartitionSpec() if role == "shared" else PartitionSpec("members")
+
+
+def members(devices: Devices | None = None, *, batching: Batching | None = None) -> Members:
+    """Spread members over devices, all of them by default, batched as suits the platform."""
+    devices = tuple(devices if devices is not None else jax.devices())
+    return Members(devices, batching or default_batching(devices[0].platform))
 
 
 def _sequential(
@@ -104,14 +131,9 @@ def _sequential(
             )
 
         stacked = [tree for tree, axis in zip(args, in_axes, strict=True) if axis == 0]
-        if _members(args, in_axes) == 1:
+        if jax.tree.leaves(stacked)[0].shape[0] == 1:
             # A loop of one turn would copy each argument: for noise inputs that is all of them.
             return jax.tree.map(lambda a: a[None], one(trees.take(stacked, 0)))
         return jax.lax.map(one, stacked)
 
     return mapped
-
-
-def _members(args: Sequence[PyTree], in_axes: Sequence[Literal[0] | None]) -> int:
-    stacked = next(tree for tree, axis in zip(args, in_axes, strict=True) if axis == 0)
-    return jax.tree.leaves(stacked)[0].shape[0]

@@ -1,17 +1,28 @@
-"""A whole training as one program: a scan over steps, with observations on the way."""
+"""A whole training: one compiled loop over steps, entered once for every chunk of them.
 
-import math
+The loop takes its first and its last step as arguments, so chunks of any length are one program and
+give the same bits as the whole at once. Between chunks, and only there, a training is observed,
+saved, logged and interrupted.
+"""
+
+import dataclasses
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, PyTree
+import optax
+from jaxtyping import Array, Float, Key, PyTree
 
-from sublim_jax import rng, trees
+from sublim_jax import trees
+from sublim_jax.errors import InputError
+from sublim_jax.training.order import FILLER, epoch_order, steps_per_epoch
+from sublim_jax.training.parallel import Parallel, Role, one_device, padded
 from sublim_jax.training.recipe import Recipe
-from sublim_jax.training.step import Loss, TrainState, init_state, make_step
+from sublim_jax.training.session import QUIET, Attached, Progress
+from sublim_jax.training.step import Loss, Step, TrainState, init_state, make_step
 
 
 class Fit(NamedTuple):
@@ -33,107 +44,242 @@ class Watch(NamedTuple):
 
     Attributes:
         steps: after how many steps, ascending, from 0 (the start) to the last step.
-        observe: parameters to a tree of small arrays, traceable.
+        observe: ``(params, *context) -> small arrays``, a tree, traceable.
+        roles: of each context argument, whether each member of an ensemble has its ``"own"`` or
+            all have a ``"shared"`` one.
     """
 
     steps: tuple[int, ...] = ()
-    observe: Callable[[PyTree], PyTree] = lambda _: ()
+    observe: Callable[..., PyTree] = lambda _params, *_context: ()
+    roles: tuple[Role, ...] = ()
 
 
 UNWATCHED = Watch()
 
 
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Count the batches of an epoch, the last one possibly partial."""
-    return math.ceil(rows / batch_size)
+class Programs(NamedTuple):
+    """The compiled pieces of a training.
 
-
-def watch_steps(steps: int, count: int) -> tuple[int, ...]:
-    """Choose about ``count`` steps from 0 to ``steps``, both included, denser at the beginning.
-
-    Spaced quadratically: a student moves fastest at first.
-
-    >>> watch_steps(100, 6)
-    (0, 4, 16, 36, 64, 100)
+    Attributes:
+        begin: steps to a program of parameters, learning rate and context: the parts of `Progress`.
+        advance: state, losses, rows, their weights, order, first and last step to state and losses.
+        observe: parameters, observations, which of them, and context to observations.
     """
-    return tuple(sorted({round(steps * (i / (count - 1)) ** 2) for i in range(count)}))
+
+    begin: Callable[[int], Callable[..., Any]]
+    advance: Callable[..., Any]
+    observe: Callable[..., Any]
 
 
-def epoch_order(
-    key: Key[Array, ""], *, rows: int, epochs: int, batch_size: int
-) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"]]:
-    """Shuffle the rows anew for every epoch and cut them into batches.
+@dataclasses.dataclass(frozen=True, eq=False)
+class FitFunction:
+    """A compiled training; see `make_fit`."""
 
-    Returns:
-        Row numbers, and weights that are 1 except for the rows that fill up the last batch of an
-        epoch, which are 0. Every row has weight 1 exactly once in an epoch.
-    """
-    batches = steps_per_epoch(rows, batch_size)
-    padding = batches * batch_size - rows
+    recipe: Recipe
+    watch: Watch
+    parallel: Parallel
+    rows: Role
+    places: int
+    programs: Programs
 
-    def shuffled(epoch: Array) -> Array:
-        # Half the time of jax.random.permutation, which sorts twice to be unbiased to the last
-        # bit: here the rare rows that draw the same 32 bits keep their order.
-        return jnp.argsort(jax.random.bits(rng.stream(key, epoch), (rows,)))
+    def __call__(
+        self,
+        params: PyTree,
+        rows: PyTree,
+        context: tuple[PyTree, ...] = (),
+        *,
+        key: Key[Array, "..."],
+        learning_rate: Float[Array, "..."] | float | None = None,
+        weights: Float[Array, "..."] | None = None,
+        attached: Attached = QUIET,
+        name: str = "training",
+    ) -> Fit:
+        """Train.
 
-    order = jax.lax.map(shuffled, jnp.arange(epochs))
-    order = jnp.pad(order, ((0, 0), (0, padding))).reshape(epochs * batches, batch_size)
-    weights = np.ones((epochs, batches, batch_size), np.float32)
-    weights[:, -1, batch_size - padding :] = 0
-    return order, jnp.asarray(weights.reshape(order.shape))
+        Args:
+            params: where the training starts; they stay as they are.
+            rows: a tree of arrays ``[rows, ...]``.
+            context: further arguments of what observes.
+            key: the source of the order of rows.
+            learning_rate: instead of the recipe's; members of an ensemble may differ in it.
+            weights: of the rows in the mean loss, ``[rows]``; by default all 1.
+            attached: what happens between chunks: checkpoints, progress, metrics.
+            name: of this training in checkpoints and metrics.
+
+        Returns:
+            The finished training. With stacked members everything but what is shared, keys and
+            learning rates included, has them in front.
+
+        Raises:
+            InputError: something is to be watched after the end.
+        """
+        count, steps = self._length(rows)
+        order = _order(key, count, self.recipe.epochs, self.recipe.batch_size, self.places)
+        rate = self.recipe.learning_rate if learning_rate is None else learning_rate
+        rate = np.broadcast_to(np.asarray(rate, np.float32), key.shape)
+        place, watch = self.parallel.place, self.watch
+        # Row weights travel with the rows they belong to.
+        data = place((rows, weights), self.rows)
+        order = place(jax.device_get(order), "batches")
+        context = tuple(place(c, role) for c, role in zip(context, watch.roles, strict=True))
+        begin = self.programs.begin(steps)
+        progress = Progress(*begin(place(params, "state"), place(rate, "own"), *context))
+        at, progress = attached.resume(name, progress)
+        with jax.transfer_guard("disallow"):
+            while True:
+                if at in watch.steps:
+                    index = place(np.int32(watch.steps.index(at)), "shared")
+                    progress = self._observed(progress, index, context)
+                limit = attached.reached(name, at, steps, progress)
+                if at == steps:
+                    break
+                stop = min([limit, steps, *(s for s in watch.steps if s > at)])
+                bounds = place(np.int32(at), "shared"), place(np.int32(stop), "shared")
+                state, losses = self.programs.advance(
+                    progress.state, progress.losses, *data, order, *bounds
+                )
+                progress, at = progress._replace(state=state, losses=losses), stop
+        return Fit(progress.state.params, progress.losses, progress.observations)
+
+    def described(
+        self, params: PyTree, rows: PyTree, context: tuple[PyTree, ...] = ()
+    ) -> tuple[PyTree, ...]:
+        """Describe the arguments of ``programs.advance``: shapes, types, and how they lie.
+
+        Args:
+            params: parameters, or descriptions of them, as for a call.
+            rows: likewise.
+            context: likewise.
+        """
+        _, steps = self._length(rows)
+        members = jax.tree.leaves(params)[0].shape[:1] if self.parallel.stacked else ()
+        rate = jax.ShapeDtypeStruct(members, jnp.float32)
+        begun = jax.eval_shape(self.programs.begin(steps), params, rate, *context)
+        order = jax.ShapeDtypeStruct((*members, steps, self.places), jnp.int32)
+        bound = jax.ShapeDtypeStruct((), jnp.int32)
+        described = self.parallel.described
+        return (
+            described(begun[0], "state"),
+            described(begun[1], "own"),
+            described(rows, self.rows),
+            None,
+            described(order, "batches"),
+            described(bound, "shared"),
+            described(bound, "shared"),
+        )
+
+    def _length(self, rows: PyTree) -> tuple[int, int]:
+        """Count rows and steps."""
+        own = self.parallel.stacked and self.rows == "own"
+        count = jax.tree.leaves(rows)[0].shape[int(own)]
+        steps = self.recipe.epochs * steps_per_epoch(count, self.recipe.batch_size)
+        if self.watch.steps and self.watch.steps[-1] > steps:
+            raise InputError(
+                f"watch.steps ends at {self.watch.steps[-1]}; expected at most the {steps} steps "
+                "of the training"
+            )
+        return count, steps
+
+    def _observed(self, progress: Progress, index: Array, context: tuple[PyTree, ...]) -> Progress:
+        (seen,) = self.programs.observe(
+            progress.state.params, progress.observations, index, *context
+        )
+        return progress._replace(observations=seen)
 
 
-def fit(
+def make_fit(
     loss: Loss,
     recipe: Recipe,
-    params: PyTree,
-    rows: PyTree,
     *,
     watch: Watch = UNWATCHED,
-    key: Key[Array, ""],
-) -> Fit:
-    """Train on shuffled batches of ``rows``.
+    parallel: Parallel | None = None,
+    rows: Role = "own",
+    accumulate: int = 1,
+) -> FitFunction:
+    """Make a training of shuffled batches, to be called as often as one likes.
 
-    Pure and traceable: jit it, map it over members. Observation runs inside the program and only
-    at the watched steps, so parameters never travel to the host.
+    It compiles when it is first called, each of its programs once for each shape of its arguments.
 
     Args:
         loss: ``(params, batch) -> [batch]``.
         recipe: optimizer, which starts afresh, and length.
-        params: where the training starts.
-        rows: a tree of arrays ``[rows, ...]``.
         watch: what to observe at which steps.
-        key: the source of the order of rows.
+        parallel: how it is spread over devices; by default it runs on one.
+        rows: whether each stacked member has its ``"own"`` rows or all have ``"shared"`` ones.
+        accumulate: see `make_step`.
     """
+    parallel = parallel or one_device()
     optimizer = recipe.transformation()
-    step = make_step(loss, optimizer)
-    order, weights = epoch_order(
-        key,
-        rows=jax.tree.leaves(rows)[0].shape[0],
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-    )
-    steps = order.shape[0]
-    watched = np.isin(np.arange(steps), watch.steps)
-    unseen = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(watch.observe, params)
-    )
+    step = make_step(loss, optimizer, parallel=parallel, accumulate=accumulate)
+    places = padded(recipe.batch_size, parallel.batch_shards * accumulate)
+    programs = compile_programs(step, optimizer, watch, parallel, rows)
+    return FitFunction(recipe, watch, parallel, rows, places, programs)
 
-    def body(state: TrainState, now: tuple[Array, Array, Array]) -> tuple[TrainState, PyTree]:
-        indices, weight, look = now
-        # A predicate that no member changes stays a branch under vmap: other steps cost nothing.
-        seen = jax.lax.cond(look, watch.observe, lambda _: unseen, state.params)
-        state, value = step(state, trees.take(rows, indices), weight)
-        return state, (value, seen)
 
-    state, (losses, seen) = jax.lax.scan(
-        body, init_state(params, optimizer), (order, weights, jnp.asarray(watched))
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _order(key: Array, rows: int, epochs: int, batch_size: int, places: int) -> Array:
+    def one(key: Array) -> Array:
+        return epoch_order(key, rows=rows, epochs=epochs, batch_size=batch_size, places=places)
+
+    return one(key) if key.ndim == 0 else jax.lax.map(one, key)
+
+
+def compile_programs(
+    step: Step,
+    optimizer: optax.GradientTransformation,
+    watch: Watch,
+    parallel: Parallel,
+    rows: Role,
+) -> Programs:
+    """Compile how a training begins, advances by any number of steps, and is observed."""
+
+    @functools.cache
+    def begin(steps: int) -> Callable[..., Any]:
+        def start(params: PyTree, learning_rate: Array, *context: PyTree) -> tuple[PyTree, ...]:
+            # Copied, or the caller's parameters would be given away with the state.
+            state = init_state(jax.tree.map(jnp.copy, params), optimizer)
+            opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
+            seen = jax.eval_shape(watch.observe, params, *context)
+            seen = jax.tree.map(lambda a: jnp.zeros((len(watch.steps), *a.shape), a.dtype), seen)
+            return TrainState(state.params, opt_state), jnp.full((steps,), jnp.nan), seen
+
+        roles: tuple[Role, ...] = ("state", "own", *watch.roles)
+        return parallel.compile(start, roles, ("state", "own", "own"))
+
+    def advance(
+        state: TrainState,
+        losses: Array,
+        data: PyTree,
+        weights: Array | None,
+        order: Array,
+        start: Array,
+        stop: Array,
+    ) -> tuple[PyTree, ...]:
+        def body(i: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
+            state, losses = carry
+            places = order[i]
+            weight = (places != FILLER).astype(jnp.float32)
+            taken = jnp.maximum(places, 0)
+            if weights is not None:
+                weight *= weights[taken]
+            state, value = step(state, trees.take(data, taken), weight)
+            return state, losses.at[i].set(value)
+
+        return jax.lax.fori_loop(start, stop, body, (state, losses))
+
+    def observe(params: PyTree, past: PyTree, index: Array, *context: PyTree) -> tuple[PyTree]:
+        seen = watch.observe(params, *context)
+        return (jax.tree.map(lambda a, new: a.at[index].set(new), past, seen),)
+
+    return Programs(
+        begin=begin,
+        advance=parallel.compile(
+            advance,
+            ("state", "own", rows, rows, "batches", "shared", "shared"),
+            ("state", "own"),
+            donate=(0, 1),
+        ),
+        observe=parallel.compile(
+            observe, ("state", "own", "shared", *watch.roles), ("own",), donate=(1,)
+        ),
     )
-    observations = trees.take(seen, np.flatnonzero(watched))
-    if steps in watch.steps:
-        observations = jax.tree.map(
-            lambda past, last: jnp.concatenate([past, last[None]]),
-            observations,
-            watch.observe(state.params),
-        )
-    return Fit(state.params, losses, observations)

@@ -36,6 +36,13 @@ class Recipe:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
 
     def transformation(self) -> optax.GradientTransformation:
-        """Make the optax transformation."""
-        make = {"adam": optax.adam, "sgd": optax.sgd}[self.optimizer]
-        return make(self.learning_rate)
+        """Make the optax transformation.
+
+        The learning rate is part of its state, so that one compiled program serves every rate, and
+        members of an ensemble may differ in it.
+        """
+        if self.optimizer == "adam":
+            return optax.inject_hyperparams(
+                optax.adam, static_args=("b1", "b2", "eps", "eps_root")
+            )(learning_rate=self.learning_rate)
+        return optax.inject_hyperparams(optax.sgd)(learning_rate=self.learning_rate)

@@ -1,12 +1,10 @@
 """The front door as a user meets it: a command, its files, its refusals."""
 
-import gzip
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "mnist_aux_logits.py"
@@ -17,20 +15,10 @@ SMALL = (
 FIGURES = ("accuracy.png", "drift_along_training.png", "drift_against_transfer.png")
 
 
-def idx_bytes(array):
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    return header + array.astype(np.uint8).tobytes()
-
-
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """A folder with a tiny data set under the standard names."""
-    folder, random = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    for name, rows in (("train", 80), ("t10k", 30)):
-        pixels, labels = random.integers(0, 256, (rows, 28, 28)), random.integers(0, 10, rows)
-        (folder / f"{name}-images-idx3-ubyte").write_bytes(idx_bytes(pixels))
-        (folder / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(labels)))
-    return folder
+def images(tmp_path_factory, write_images):
+    """A folder with a tiny data set."""
+    return write_images(tmp_path_factory.mktemp("images"), train=80, test=30)
 
 
 def start(*options):

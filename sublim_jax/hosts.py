@@ -1,0 +1,146 @@
+"""Several hosts that run the same command: how they find each other and how they agree.
+
+A host is one process of JAX's multi-controller runtime. On one host everything here is free.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from sublim_jax.errors import InputError
+
+HEARTBEAT_SECONDS = 30  # after so long without a sign of a host, the others end
+
+
+def connect(
+    *,
+    coordinator: str | None = None,
+    process_id: int | None = None,
+    process_count: int | None = None,
+) -> None:
+    """Join the hosts of this run; to be called before anything else asks for devices.
+
+    Without arguments JAX finds the others by itself on a Cloud TPU, under SLURM, Kubernetes and
+    MPI; where it finds no sign of a cluster, the run has this one host.
+
+    Args:
+        coordinator: ``host:port`` of process 0, where nothing announces it.
+        process_id: which process this is, from 0.
+        process_count: how many there are.
+
+    Raises:
+        InputError: some of the three are given and some are not, or a number is out of range.
+    """
+    by_hand = {
+        "coordinator": coordinator,
+        "process_id": process_id,
+        "process_count": process_count,
+    }
+    missing = [name for name, value in by_hand.items() if value is None]
+    if coordinator is None and process_id is None and process_count is None:
+        _connect_as_announced()
+        return
+    if coordinator is None or process_id is None or process_count is None:
+        raise InputError(
+            f"{' and '.join(missing)} not given; expected all of coordinator, process_id and "
+            "process_count, or none of them"
+        )
+    if ":" not in coordinator:
+        raise InputError(f"coordinator is {coordinator!r}; expected host:port")
+    if process_count < 1:
+        raise InputError(f"process_count is {process_count}; expected at least 1")
+    if not 0 <= process_id < process_count:
+        raise InputError(f"process_id is {process_id}; expected 0 to {process_count - 1}")
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            process_count,
+            process_id,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except RuntimeError as fault:
+        raise InputError(
+            f"coordinator is {coordinator!r}, and the {process_count} processes did not meet there "
+            f"({str(fault).splitlines()[0]}); expected the same command on every host"
+        ) from fault
+
+
+def _connect_as_announced() -> None:
+    try:
+        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    except ValueError:  # nothing announces a cluster
+        return
+
+
+def lost_another(fault: BaseException) -> bool:
+    """Tell whether a fault means that another process of this run is gone."""
+    signs = ("Gloo", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "coordination service")
+    return jax.process_count() > 1 and any(sign in str(fault) for sign in signs)
+
+
+def is_first() -> bool:
+    """Tell whether this host is the one that writes."""
+    return jax.process_index() == 0
+
+
+def agree(values: np.ndarray) -> np.ndarray:
+    """Exchange a small array of numbers, the same shape on every host.
+
+    Returns:
+        All of them, ``[hosts, ...]``, the same on every host.
+    """
+    if jax.process_count() == 1:
+        return np.asarray(values)[None]
+    from jax.experimental import multihost_utils
+
+    with jax.transfer_guard("allow"):
+        return np.asarray(multihost_utils.process_allgather(np.asarray(values)))
+
+
+def gather(tree: PyTree) -> PyTree:
+    """Bring global arrays to the memory of every host, as numpy arrays."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    from jax.experimental import multihost_utils
+
+    with jax.transfer_guard("allow"):
+        return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def describe(tree: PyTree, shardings: PyTree) -> PyTree:
+    """Describe the arrays that `put` would make: shape, type, and how they lie."""
+    return jax.tree.map(
+        lambda array, sharding: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
+        tree,
+        shardings,
+    )
+
+
+def put(tree: PyTree, shardings: PyTree) -> PyTree:
+    """Make global arrays of values that every host has; arrays that lie rightly stay.
+
+    Args:
+        tree: arrays, the same on every host.
+        shardings: a sharding for each.
+    """
+
+    def put_one(array: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+        there = array.sharding if isinstance(array, jax.Array) else None
+        if there == sharding:
+            return array
+        if jax.process_count() == 1:
+            # Equivalent ways to say where an array lies are made one: programs tell them apart.
+            return jax.device_put(array, sharding)
+        if there is not None and there.is_equivalent_to(sharding, array.ndim):
+            shards = [shard.data for shard in array.addressable_shards]
+            return jax.make_array_from_single_device_arrays(array.shape, sharding, shards)
+        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(put_one(jax.random.key_data(array), sharding))
+        host = np.asarray(array)
+        with jax.transfer_guard("allow"):  # asked for, though in pieces
+            return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(put_one, tree, shardings)
