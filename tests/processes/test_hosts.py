@@ -108,6 +108,7 @@ def test_two_processes_equal_one(alone, tmp_path, mode):
     assert_equal(tmp_path, alone[mode])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_other_and_both_resume(alone, tmp_path, victim):
     with Started(tmp_path, "pmap", processes=2, pause=0.2) as run:
@@ -124,6 +125,7 @@ def test_a_killed_process_ends_the_other_and_both_resume(alone, tmp_path, victim
     assert_equal(tmp_path, alone["pmap"])
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_process_saves_and_ends_both(alone, tmp_path):
     with Started(tmp_path, "mesh", processes=2, pause=0.2) as run:
         run.wait_for(1, 7)

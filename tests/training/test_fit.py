@@ -9,7 +9,7 @@ import toy
 
 from sublim_jax import trees
 from sublim_jax.errors import InputError
-from sublim_jax.training import Recipe, Session, Watch, make_fit
+from sublim_jax.training import Recipe, Session, Watch, make_fit, members
 from sublim_jax.training.session import Progress
 
 FEW = ("one device", "mesh of data and fsdp", "pmap", "members by map")
@@ -136,6 +136,15 @@ def test_arguments_stay_as_they_are(kind):
     chex.assert_trees_all_equal(first, kept)
 
 
+def test_parameters_stay_where_a_program_could_pass_them_through():
+    params, rows, keys = toy.given("members by vmap")
+    parallel = members(jax.devices()[:1], batching="vmap")
+    params = parallel.place(params, "state")
+    fit = make_fit(toy.loss, toy.RECIPE, parallel=parallel)
+    chex.assert_trees_all_equal(fit(params, rows, key=keys), fit(params, rows, key=keys))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
+
+
 @pytest.mark.parametrize("kind", toy.KINDS)
 def test_a_training_is_traced_and_compiled_once(kind):
     traced = []
@@ -171,7 +180,7 @@ class Spoiling:
     def reached(self, training, step, steps, progress):
         if step:
             jnp.ones(3) + np.ones(3, np.float32)
-        return 4
+        return step + 4
 
 
 @pytest.mark.parametrize("kind", ["one device", "pmap", "members by map"])

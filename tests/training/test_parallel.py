@@ -128,6 +128,28 @@ def test_data_takes_what_the_other_axes_leave(fsdp):
     assert mesh_parallel(fsdp=1, tensor=4).batch_shards == 1
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("kind", [mesh_parallel, pmap_parallel, lambda: mesh_parallel(fsdp=2)])
+def test_devices_share_the_work_of_a_batch(kind, accumulate):
+    """The rows of a batch are spread: nothing is computed on every device."""
+
+    def operations(parallel):
+        recipe = Recipe(epochs=1, batch_size=64)
+        fit = make_fit(
+            lambda params, batch: jnp.tanh(batch @ params["w"]).sum(-1),
+            recipe,
+            parallel=parallel,
+            accumulate=accumulate,
+        )
+        described = fit.described(
+            {"w": jax.ShapeDtypeStruct((64, 64), jnp.float32)},
+            jax.ShapeDtypeStruct((128, 64), jnp.float32),
+        )
+        return fit.programs.advance.lower(*described).compile().cost_analysis()["flops"]
+
+    assert operations(kind()) < operations(one_device()) / 3
+
+
 @pytest.mark.parametrize("kind", [mesh_parallel, pmap_parallel, lambda: mesh_parallel(fsdp=2)])
 @pytest.mark.parametrize("role", ["own", "shared", "state", "batches"])
 def test_what_is_placed_is_as_described_and_stays_where_it_lies(kind, role):
