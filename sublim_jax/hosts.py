@@ -112,11 +112,12 @@ def gather(tree: PyTree) -> PyTree:
 
 def describe(tree: PyTree, shardings: PyTree) -> PyTree:
     """Describe the arrays that `put` would make: shape, type, and how they lie."""
-    return jax.tree.map(
-        lambda array, sharding: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
-        tree,
-        shardings,
-    )
+
+    def describe_one(array: Any, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+        dtype = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True)
+        return jax.ShapeDtypeStruct(array.shape, dtype, sharding=sharding)
+
+    return jax.tree.map(describe_one, tree, shardings)
 
 
 def put(tree: PyTree, shardings: PyTree) -> PyTree:

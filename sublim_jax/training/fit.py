@@ -133,7 +133,7 @@ class FitFunction:
                 limit = attached.reached(name, at, steps, progress)
                 if at == steps:
                     break
-                stop = min([limit, steps, *(s for s in watch.steps if s > at)])
+                stop = min([max(limit, at + 1), steps, *(s for s in watch.steps if s > at)])
                 bounds = place(np.int32(at), "shared"), place(np.int32(stop), "shared")
                 state, losses = self.programs.advance(
                     progress.state, progress.losses, *data, order, *bounds

@@ -5,6 +5,7 @@ A training is the same pure functions whichever way it is spread: `make_fit` com
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -144,6 +145,7 @@ class MeshParallel:
         """Compile; inputs say by how they lie how they are sharded, results lie by their role."""
         del arguments
 
+        @functools.wraps(function)
         def pinned(*args: PyTree) -> tuple[PyTree, ...]:
             return tuple(
                 jax.lax.with_sharding_constraint(tree, self.shardings(tree, role))
