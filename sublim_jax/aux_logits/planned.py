@@ -41,4 +41,5 @@ def planned_step(
         mesh={"members": len(devices)},
         batch_size=at_once * config.batch_size,
         looped=True,
+        members=at_once // len(devices),
     )

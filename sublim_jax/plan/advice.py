@@ -4,7 +4,8 @@ Parameters and optimizer state shrink as they are sharded over more devices, by 
 ``fsdp`` grows. Temporaries are one gradient, as large as the parameters and sharded like them, and
 activations, which shrink with the number of micro-batches that a batch is cut into. On more chips
 the same batch leaves each fewer rows, so data and activations shrink with that, too. Everything
-else (new outputs, padding, the program) stays. Real programs differ: plan again after the change.
+else (new outputs, padding, the program) stays. Stacked members of an ensemble take equal parts, and
+fewer of them on a device are the change. Real programs differ: plan again after the change.
 """
 
 import dataclasses
@@ -90,6 +91,8 @@ def advise(plan: Plan, most_chips: int | None = None) -> str | None:
     if plan.memory_bytes is None:
         return None
     need, available = Need.of(plan), plan.memory_bytes
+    if "members" in plan.mesh:
+        return _fewer_members(plan, need, available)
     place = read(plan.topology)
     for wider in (place, *place.larger(most_chips or place.chips)):
         for change in _changes(plan, wider.chips // place.chips):
@@ -99,6 +102,22 @@ def advise(plan: Plan, most_chips: int | None = None) -> str | None:
         f"parameters and optimizer state take {size(need.state)}, temporaries "
         f"{size(need.temporaries)} of {size(available)}: by estimate no sharding, accumulation or "
         f"larger topology of these chips holds the step; take a smaller model or batch"
+    )
+
+
+def _fewer_members(plan: Plan, need: Need, available: float) -> str:
+    """Say how many stacked members a device can hold: everything but the rest is theirs."""
+    each = (need.total - need.rest) / plan.members
+    most = int((available - need.rest) // each)
+    told = f"{plan.members} members side by side take {size(need.total)} of {size(available)}"
+    if most < 1:
+        return (
+            f"{told} a device, one takes {size(each + need.rest)}: by estimate these chips do not "
+            "hold a member; take a smaller model, or fewer rows"
+        )
+    return (
+        f"{told} a device: train {most} side by side (members_at_once={most * plan.devices}); by "
+        f"estimate {size(most * each + need.rest)} a device in all"
     )
 
 

@@ -29,6 +29,7 @@ class Planned(NamedTuple):
         batch_size: rows of a step over all devices.
         looped: whether ``step`` is a loop over steps whose length is one of its arguments: counted
             is one turn of it then.
+        members: of an ensemble, stacked on each device.
     """
 
     step: Any
@@ -38,6 +39,7 @@ class Planned(NamedTuple):
     mesh: Mapping[str, int]
     batch_size: int
     looped: bool = False
+    members: int = 1
 
 
 def plan(name: str, build: Callable[[Sequence[Any]], Planned]) -> Plan:
@@ -71,6 +73,7 @@ def plan(name: str, build: Callable[[Sequence[Any]], Planned]) -> Plan:
         hosts=len({device.process_index for device in devices}),
         mesh=dict(planned.mesh),
         batch_size=planned.batch_size,
+        members=planned.members,
         **held._asdict(),
         memory_bytes=has,
         fits=_fits(place, held, has, refused),

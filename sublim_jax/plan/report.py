@@ -35,6 +35,7 @@ class Plan:
         bandwidth: bytes a second to and from its memory.
         network: bytes a second to other devices, over all links together.
         compile_seconds: how long lowering and compiling took here.
+        members: of an ensemble, stacked on each device.
         advice: the smallest change that would fit, if it does not.
         notes: what is counted less than it is, and what the compiler says.
     """
@@ -61,6 +62,7 @@ class Plan:
     bandwidth: float | None
     network: float | None
     compile_seconds: float
+    members: int = 1
     advice: str | None = None
     notes: tuple[str, ...] = ()
 

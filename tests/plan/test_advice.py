@@ -83,3 +83,19 @@ def test_sizes_are_written_for_people():
         "15.8 GiB",
         "3.0 TiB",
     ]
+
+
+STACKED = {"members": 16}
+
+
+def test_stacked_members_become_fewer():
+    plan = a_plan(parameters=8, optimizer=16, temporaries=4, available=16, mesh=STACKED, members=4)
+    assert advise(plan) == (
+        "4 members side by side take 28.0 GiB of 16.0 GiB a device: train 2 side by side "
+        "(members_at_once=32); by estimate 14.0 GiB a device in all"
+    )
+
+
+def test_a_member_that_no_device_holds_is_said_to_be_too_large():
+    plan = a_plan(parameters=40, optimizer=80, available=16, mesh=STACKED, members=2)
+    assert "one takes 60.0 GiB: by estimate these chips do not hold a member" in advise(plan)
