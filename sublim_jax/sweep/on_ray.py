@@ -110,7 +110,7 @@ def _stop(ray: Any, tasks: list[Any], patience: float) -> None:
 
 def _import_ray() -> Any:
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError as fault:
         raise InputError(
             "engine is ray, which needs ray; expected `pip install 'sublim_jax[ray]'`"

@@ -1,7 +1,7 @@
 """A real run, killed by SIGKILL at random moments and started again, ends with the same bytes.
 
-    python -m pytest -m slow -s tests/faults          # twenty kills, some minutes
-    SUBLIM_JAX_KILLS=3 python -m pytest -m slow -s tests/faults
+    python -m pytest -m slow -n 0 -s tests/faults          # twenty kills, some minutes
+    SUBLIM_JAX_KILLS=3 python -m pytest -m slow -n 0 -s tests/faults
 
 Prints how many kills were survived, how many of them hit a checkpoint that was being written, how
 many steps had to be made again, and how many bytes differ.
