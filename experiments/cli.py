@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import jax
 import tyro
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sublim_jax import hosts
 from sublim_jax.errors import InputError
@@ -55,7 +56,8 @@ class Options:
     process_id: int | None = None
     """On several hosts, which process this is, from 0; goes with --coordinator."""
     process_count: int | None = None
-    """On several hosts, how many processes there are; goes with --coordinator."""
+    """On several hosts, how many processes there are; goes with --coordinator. Alone, 1 keeps the
+    run to this process where a batch system announces more."""
 
     def __post_init__(self) -> None:
         for name in ("devices", "checkpoint_steps"):
@@ -198,7 +200,11 @@ def session(options: Options, checkpoints: Path) -> Iterator[Session]:
         options: how the run is executed.
         checkpoints: folder of its checkpoints.
     """
-    with listening() as stop_requested, contextlib.ExitStack() as stack:
+    with (
+        listening() as stop_requested,
+        logging_redirect_tqdm(),  # warnings stand on lines of their own
+        contextlib.ExitStack() as stack,
+    ):
         bars: list[tqdm] = []
 
         def expected(steps: int) -> None:

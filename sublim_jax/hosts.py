@@ -24,7 +24,8 @@ def connect(
     """Join the hosts of this run; to be called before anything else asks for devices.
 
     Without arguments JAX finds the others by itself on a Cloud TPU, under SLURM, Kubernetes and
-    MPI; where it finds no sign of a cluster, the run has this one host.
+    MPI; where it finds no sign of a cluster, the run has this one host. A process count of 1 alone
+    says that it has, whatever is announced.
 
     Args:
         coordinator: ``host:port`` of process 0, where nothing announces it.
@@ -32,8 +33,11 @@ def connect(
         process_count: how many there are.
 
     Raises:
-        InputError: some of the three are given and some are not, or a number is out of range.
+        InputError: some of the three are given and some are not, a number is out of range, or the
+            hosts do not meet.
     """
+    if coordinator is None and process_id is None and process_count == 1:
+        return
     by_hand = {
         "coordinator": coordinator,
         "process_id": process_id,
@@ -46,7 +50,7 @@ def connect(
     if coordinator is None or process_id is None or process_count is None:
         raise InputError(
             f"{' and '.join(missing)} not given; expected all of coordinator, process_id and "
-            "process_count, or none of them"
+            "process_count, none of them, or process_count 1 alone"
         )
     if ":" not in coordinator:
         raise InputError(f"coordinator is {coordinator!r}; expected host:port")
@@ -73,6 +77,12 @@ def _connect_as_announced() -> None:
         jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
     except ValueError:  # nothing announces a cluster
         return
+    except RuntimeError as fault:
+        said = str(fault).splitlines()[0]
+        raise InputError(
+            f"the hosts that the environment announces did not meet ({said}); "
+            "expected the same command on every host, or process_count 1 for this one alone"
+        ) from fault
 
 
 def lost_another(fault: BaseException) -> bool:

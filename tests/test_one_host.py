@@ -82,6 +82,20 @@ def test_where_nothing_announces_a_cluster_the_host_is_alone(monkeypatch):
     assert hosts.is_first()
 
 
+def test_an_announced_cluster_that_does_not_meet_is_told_in_a_sentence(monkeypatch):
+    def fail(*args, **how):
+        raise RuntimeError("deadline exceeded\nat some place")
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    with pytest.raises(InputError, match=r"did not meet \(deadline exceeded\); expected"):
+        hosts.connect()
+
+
+def test_a_process_that_is_to_be_alone_joins_nothing(joined):
+    hosts.connect(process_count=1)
+    assert not joined
+
+
 def test_an_announced_cluster_is_joined(joined):
     hosts.connect()
     ((args, _),) = joined
