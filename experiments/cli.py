@@ -23,7 +23,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sublim_jax import hosts
-from sublim_jax.errors import InputError
+from sublim_jax.errors import InputError, first_line
 from sublim_jax.plan import Planned, in_subprocess, plan, planning, table
 from sublim_jax.sinks import SinkName
 from sublim_jax.training import Checkpoints, Devices, Preempted, Session
@@ -126,7 +126,7 @@ def guarded(run: Callable[[C, Opts], None], config: C, options: Opts) -> None:
             traceback.print_exc()
             _leave("error: this process failed, and the others of this run will end, too", 1)
         _leave(
-            f"error: lost another process of this run ({str(fault).splitlines()[0][:200]}); start "
+            f"error: lost another process of this run ({first_line(fault)}); start "
             "all of them again, the same command continues",
             EXIT_STATUS,
         )

@@ -32,6 +32,7 @@ from sublim_jax import aux_logits, hosts, plots, runs
 from sublim_jax.aux_logits import DRIFT, AuxLogitsConfig
 from sublim_jax.data import Dataset, ImageData, load_images
 from sublim_jax.errors import InputError
+from sublim_jax.metrics import Sink
 from sublim_jax.plan import Planned
 from sublim_jax.sinks import make_sinks
 from sublim_jax.training import Devices, members
@@ -83,27 +84,33 @@ def run(config: AuxLogitsConfig, options: Options) -> None:
     with runs.open_run(path, identity) as folder:
         print(f"run folder: {path}")
         if not options.replot:
-            trained = train(config, data, folder, options)
+            jobs = [aux_logits.Job(config, folder)]
+            with contextlib.ExitStack() as stack:
+                sinks = make_sinks(options.log, path, name=path.name, config=identity)
+                for sink in sinks:
+                    stack.callback(sink.close)
+                trained = train(jobs, data, options, path / "checkpoints", sinks)
             if not trained:
                 print(f"complete: all {config.members} members are there, nothing to train")
         if hosts.is_first():
             report(folder)
 
 
-def train(config: AuxLogitsConfig, data: ImageData, folder: runs.Run, options: Options) -> bool:
-    """Train the members that the folder lacks; say whether there were any."""
-    path = folder.folder
-    with contextlib.ExitStack() as stack:
-        sinks = make_sinks(options.log, path, name=path.name, config=folder.read(runs.CONFIG))
-        for sink in sinks:
-            stack.callback(sink.close)
-        return aux_logits.run_ensemble(
-            config,
+def train(
+    jobs: Sequence[aux_logits.Job],
+    data: ImageData,
+    options: Options,
+    checkpoints: Path,
+    sinks: Sequence[Sink] = (),
+) -> bool:
+    """Train the members that run folders lack; say whether there were any."""
+    with cli.session(options, checkpoints) as session:
+        return aux_logits.run_ensembles(
+            jobs,
             data,
-            folder,
             parallel=members(cli.chosen_devices(options)),
             members_at_once=options.members_at_once,
-            session=stack.enter_context(cli.session(options, path / "checkpoints")),
+            session=session,
             sinks=sinks,
         )
 
@@ -139,13 +146,7 @@ class Sweep:
                 )
                 for config, folder in zip(configs, folders, strict=True)
             ]
-            aux_logits.run_ensembles(
-                jobs,
-                data,
-                parallel=members(cli.chosen_devices(self.options)),
-                members_at_once=self.options.members_at_once,
-                session=stack.enter_context(cli.session(self.options, scratch)),
-            )
+            train(jobs, data, self.options, scratch)
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """Lay out the results of a run, a row for each member."""

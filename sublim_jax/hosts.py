@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from sublim_jax.errors import InputError
+from sublim_jax.errors import InputError, first_line
 
 HEARTBEAT_SECONDS = 30  # after so long without a sign of a host, the others end
 
@@ -68,7 +68,7 @@ def connect(
     except RuntimeError as fault:
         raise InputError(
             f"coordinator is {coordinator!r}, and the {process_count} processes did not meet there "
-            f"({str(fault).splitlines()[0]}); expected the same command on every host"
+            f"({first_line(fault)}); expected the same command on every host"
         ) from fault
 
 
@@ -78,9 +78,8 @@ def _connect_as_announced() -> None:
     except ValueError:  # nothing announces a cluster
         return
     except RuntimeError as fault:
-        said = str(fault).splitlines()[0]
         raise InputError(
-            f"the hosts that the environment announces did not meet ({said}); "
+            f"the hosts that the environment announces did not meet ({first_line(fault)}); "
             "expected the same command on every host, or process_count 1 for this one alone"
         ) from fault
 
@@ -130,6 +129,12 @@ def describe(tree: PyTree, shardings: PyTree) -> PyTree:
     return jax.tree.map(describe_one, tree, shardings)
 
 
+def relabel(array: jax.Array, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Say otherwise how an array lies, when its parts on the devices are the same either way."""
+    shards = [shard.data for shard in array.addressable_shards]
+    return jax.make_array_from_single_device_arrays(array.shape, sharding, shards)
+
+
 def put(tree: PyTree, shardings: PyTree) -> PyTree:
     """Make global arrays of values that every host has; arrays that lie rightly stay.
 
@@ -146,8 +151,7 @@ def put(tree: PyTree, shardings: PyTree) -> PyTree:
             # Equivalent ways to say where an array lies are made one: programs tell them apart.
             return jax.device_put(array, sharding)
         if there is not None and there.is_equivalent_to(sharding, array.ndim):
-            shards = [shard.data for shard in array.addressable_shards]
-            return jax.make_array_from_single_device_arrays(array.shape, sharding, shards)
+            return relabel(array, sharding)
         if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(put_one(jax.random.key_data(array), sharding))
         host = np.asarray(array)

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
-import jax
 import numpy as np
 
+from sublim_jax import hosts
 from sublim_jax.errors import InputError
 from sublim_jax.runs import plain, write_whole
 
@@ -53,7 +53,7 @@ class MetricsLog:
     def __init__(self, path: Path, sinks: Sequence[Sink] = ()) -> None:
         self.path = path
         self._sinks = tuple(sinks)
-        self._writes = jax.process_index() == 0
+        self._writes = hosts.is_first()
         self._last = dict[str, int]()
         if self._writes:
             try:

@@ -25,7 +25,7 @@ import jax
 import numpy as np
 from filelock import FileLock, Timeout
 
-from sublim_jax import __version__
+from sublim_jax import __version__, hosts
 from sublim_jax.errors import InputError
 
 CONFIG = "config.json"
@@ -67,7 +67,7 @@ class Run:
         Raises:
             InputError: the disk is full or the folder cannot be written or is gone.
         """
-        if jax.process_index() != 0:
+        if not hosts.is_first():
             return
         # Made again, it would be a folder without a configuration, in which nothing can go on.
         if not os.path.isdir(self.folder):  # also where Path.is_dir would fail
@@ -123,7 +123,7 @@ def open_run(folder: Path, config: Mapping[str, Any]) -> Iterator[Run]:
     """
     with contextlib.ExitStack() as held:
         refusal = ""
-        if jax.process_index() == 0:
+        if hosts.is_first():
             try:
                 _make(folder)
                 held.enter_context(_locked(folder))
@@ -211,12 +211,8 @@ def _claim(run: Run, config: Mapping[str, Any]) -> None:
 
 def _answer_of_the_first(refusal: str) -> str:
     """Wait for the first process and return why it refused, or nothing."""
-    if jax.process_count() == 1:
-        return refusal
-    from jax.experimental import multihost_utils
-
     message = np.frombuffer(refusal.encode()[:REFUSAL_BYTES].ljust(REFUSAL_BYTES, b"\0"), np.uint8)
-    answer = np.asarray(multihost_utils.broadcast_one_to_all(message)).astype(np.uint8)
+    answer = hosts.agree(message)[0].astype(np.uint8)
     return answer.tobytes().rstrip(b"\0").decode(errors="ignore")
 
 

@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import jax
-
+from sublim_jax import hosts
 from sublim_jax.errors import InputError
 from sublim_jax.metrics import Sink, told
 from sublim_jax.runs import plain, write_whole
@@ -40,7 +39,7 @@ def make_sinks(
     """
     for unknown in set(names) - set(get_args(SinkName)):
         raise InputError(f"log is {unknown}; expected {' or '.join(get_args(SinkName))}")
-    if jax.process_index() != 0:
+    if not hosts.is_first():
         return ()
     with contextlib.ExitStack() as opened:
         sinks = []

@@ -85,9 +85,7 @@ def same_program(config: AuxLogitsConfig) -> AuxLogitsConfig:
 
     Members of configurations that are equal then can train side by side.
     """
-    rate = config.student_recipe.learning_rate
-    fixed = dataclasses.replace(config, student_lr=rate, seed=0, members=2)
-    return dataclasses.replace(fixed, teacher_lr=1.0, student_lr=1.0)
+    return dataclasses.replace(config, seed=0, members=2, teacher_lr=1.0, student_lr=1.0)
 
 
 def run_ensemble(config: AuxLogitsConfig, data: ImageData, folder: runs.Run, **how: Any) -> bool:

@@ -13,7 +13,7 @@ from sublim_jax.plan.advice import advise, size
 from sublim_jax.plan.chips import CHIPS, Chip
 from sublim_jax.plan.collectives import collective_bytes, missed_collectives
 from sublim_jax.plan.flops import count_flops
-from sublim_jax.plan.report import Plan
+from sublim_jax.plan.report import Held, Plan
 from sublim_jax.plan.traffic import traffic_bytes
 
 
@@ -74,7 +74,7 @@ def plan(name: str, build: Callable[[Sequence[Any]], Planned]) -> Plan:
         mesh=dict(planned.mesh),
         batch_size=planned.batch_size,
         members=planned.members,
-        **held._asdict(),
+        **dataclasses.asdict(held),
         memory_bytes=has,
         fits=_fits(place, held, has, refused),
         flops=counted.count / len(devices),
@@ -91,17 +91,6 @@ def plan(name: str, build: Callable[[Sequence[Any]], Planned]) -> Plan:
     return found
 
 
-class _Held(NamedTuple):
-    """Bytes of a device by what they are for, as in a `Plan`."""
-
-    parameter_bytes: int
-    optimizer_bytes: int
-    data_bytes: int
-    temporary_bytes: int | None
-    other_bytes: int | None
-    total_bytes: int | None
-
-
 def _compiled(planned: Planned) -> tuple[Any, memory.Refusal | None]:
     """Compile the step, or give the compiler's refusal of a program that is too large."""
     lowered = planned.step.lower(*planned.arguments)
@@ -114,15 +103,20 @@ def _compiled(planned: Planned) -> tuple[Any, memory.Refusal | None]:
         return None, refused
 
 
-def _refused(planned: Planned, refused: memory.Refusal) -> _Held:
+def _refused(planned: Planned, refused: memory.Refusal) -> Held:
     parameters, optimizer, data = _arguments(planned)
-    if refused.needed is None:
-        return _Held(parameters, optimizer, data, None, None, None)
-    rest = max(0, refused.needed - parameters - optimizer - data)
-    return _Held(parameters, optimizer, data, rest, None, refused.needed)
+    rest = refused.needed and max(0, refused.needed - parameters - optimizer - data)
+    return Held(
+        parameter_bytes=parameters,
+        optimizer_bytes=optimizer,
+        data_bytes=data,
+        temporary_bytes=rest,
+        other_bytes=None,
+        total_bytes=refused.needed,
+    )
 
 
-def _held(planned: Planned, program: Any, place: topology.Topology) -> _Held:
+def _held(planned: Planned, program: Any, place: topology.Topology) -> Held:
     parameters, optimizer, data = _arguments(planned)
     size = program.memory_analysis()
     # A jitted function drops the arguments that it does not use.
@@ -139,7 +133,14 @@ def _held(planned: Planned, program: Any, place: topology.Topology) -> _Held:
         total = max(fixed, min(total, peak))
     temporaries = total - fixed
     other = max(0, fixed - parameters - optimizer - data)
-    return _Held(parameters, optimizer, data, temporaries, other, total)
+    return Held(
+        parameter_bytes=parameters,
+        optimizer_bytes=optimizer,
+        data_bytes=data,
+        temporary_bytes=temporaries,
+        other_bytes=other,
+        total_bytes=total,
+    )
 
 
 def _arguments(planned: Planned) -> tuple[int, int, int]:
@@ -189,7 +190,7 @@ def _memory(
 
 
 def _fits(
-    place: topology.Topology, held: _Held, has: int | None, refused: memory.Refusal | None
+    place: topology.Topology, held: Held, has: int | None, refused: memory.Refusal | None
 ) -> bool | None:
     if not place.is_cpu:
         return refused is None

@@ -5,7 +5,28 @@ from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
+class Held:
+    """Bytes that a device has to hold, by what they are for; None for what is not known.
+
+    Attributes:
+        parameter_bytes: parameters that a device holds.
+        optimizer_bytes: optimizer state that a device holds.
+        data_bytes: all other arguments that a device holds.
+        temporary_bytes: activations, gradients and the like at their peak.
+        other_bytes: results that do not take the place of an argument, padding, the program.
+        total_bytes: all that a device has to hold.
+    """
+
+    parameter_bytes: int
+    optimizer_bytes: int
+    data_bytes: int
+    temporary_bytes: int | None
+    other_bytes: int | None
+    total_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan(Held):
     """What one step takes of each device of a topology.
 
     A device is a chip, but on TPU v2, v3 and TPU7x, where it is half of one and has half of its
@@ -20,12 +41,6 @@ class Plan:
         hosts: how many.
         mesh: names and sizes of the axes that the devices are arranged in.
         batch_size: rows of a step over all devices.
-        parameter_bytes: parameters that a device holds.
-        optimizer_bytes: optimizer state that a device holds.
-        data_bytes: all other arguments that a device holds.
-        temporary_bytes: activations, gradients and the like at their peak.
-        other_bytes: results that do not take the place of an argument, padding, the program.
-        total_bytes: all that a device has to hold.
         memory_bytes: what it can hold.
         fits: whether that is enough; for a TPU its compiler decides.
         flops: operations of a step in matrix products and convolutions, shared out evenly.
@@ -47,12 +62,6 @@ class Plan:
     hosts: int
     mesh: Mapping[str, int]
     batch_size: int
-    parameter_bytes: int
-    optimizer_bytes: int
-    data_bytes: int
-    temporary_bytes: int | None
-    other_bytes: int | None
-    total_bytes: int | None
     memory_bytes: int | None
     fits: bool | None
     flops: float

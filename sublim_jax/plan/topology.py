@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 
-from sublim_jax.errors import InputError
+from sublim_jax.errors import InputError, first_line
 
 MARKER = "SUBLIM_JAX_PLANNING"
 MOST_CPU_DEVICES = 1024
@@ -182,7 +182,7 @@ def devices_of(topology: str) -> Sequence[Any]:
             platform="tpu", topology_name=topology, **options
         ).devices
     except (jax.errors.JaxRuntimeError, ValueError, RuntimeError) as fault:
-        reason = str(fault).splitlines()[0].rstrip(".")[:200]
+        reason = first_line(fault)
         raise InputError(
             f"plan is {topology!r}, which libtpu refuses ({reason}); {EXPECTED}"
         ) from fault

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from sublim_jax.errors import InputError
+from sublim_jax.errors import InputError, first_line
 from sublim_jax.sweep.engines import Outcome, attempt, sentence, settled
 from sublim_jax.sweep.folder import Unit
 from sublim_jax.training.preemption import Preempted, listening
@@ -94,7 +94,7 @@ def _result(ray: Any, task: Any) -> str | None:
         result = ray.get(task)
     except ray.exceptions.RayError as fault:  # its process is gone, or could not begin
         cause = getattr(fault, "cause", fault)
-        return f"{type(cause).__name__}: {str(cause).splitlines()[0]}"
+        return f"{type(cause).__name__}: {first_line(cause)}"
     if result is STOPPED:
         raise Stopped
     return result

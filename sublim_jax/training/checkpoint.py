@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from sublim_jax import hosts, runs
-from sublim_jax.errors import InputError
+from sublim_jax.errors import InputError, first_line
 
 Tree = TypeVar("Tree", bound=PyTree)
 
@@ -112,7 +112,7 @@ class Checkpoints:
             try:
                 found = _read(path, like)
             except Exception as error:
-                fault = _first_line(error)
+                fault = first_line(error)
             failed = hosts.agree(np.array(fault is not None)).any()  # a host may fail alone
             if found is not None and not failed:
                 return step, found
@@ -214,11 +214,6 @@ def _silenced() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _first_line(fault: BaseException) -> str:
-    text = str(fault).strip() or type(fault).__name__
-    return text.splitlines()[0][:200].rstrip(" :;.")
-
-
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """Say in a sentence what goes wrong with writing a checkpoint."""
@@ -229,6 +224,6 @@ def _writing(path: Path) -> Iterator[None]:
         if hosts.lost_another(fault):
             raise
         raise InputError(
-            f"checkpoint {path} cannot be written ({_first_line(fault)}); expected a writable "
+            f"checkpoint {path} cannot be written ({first_line(fault)}); expected a writable "
             "folder with room"
         ) from fault

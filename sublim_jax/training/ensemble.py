@@ -2,16 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from sublim_jax import hosts, trees
+from sublim_jax import trees
 from sublim_jax.errors import InputError
-from sublim_jax.training.parallel import Devices, Role
+from sublim_jax.training.parallel import Devices, Parallel, Role
 
 Batching = Literal["map", "vmap"]
 
@@ -35,7 +35,7 @@ def members_side_by_side(devices: Devices | None = None) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class Members:
+class Members(Parallel):
     """Stacked members, an equal share of them on every device, without communication.
 
     A `Parallel` whose values, all but the shared ones, have the members as leading axis.
@@ -47,13 +47,12 @@ class Members:
 
     devices: tuple[Any, ...]
     batching: Batching
-    axis: None = None
-    batch_shards: int = 1
-    stacked: bool = True
+
+    stacked: ClassVar[bool] = True
 
     def compile(
         self,
-        function: Callable[..., tuple[PyTree, ...]],
+        function: Callable[..., Any],
         arguments: Sequence[Role],
         results: Sequence[Role] = (),
         *,
@@ -87,23 +86,16 @@ class Members:
                         f"members is {leaf.shape[0]}; expected a multiple of the "
                         f"{len(self.devices)} devices that share them"
                     )
-        return hosts.put(tree, self._shardings(tree, role))
+        return super().place(tree, role)
 
-    def described(self, tree: PyTree, role: Role) -> PyTree:
-        """Describe what `place` makes of arrays, or of descriptions of them."""
-        return hosts.describe(tree, self._shardings(tree, role))
-
-    def split(self, batch: PyTree) -> PyTree:
-        """Leave the batch: it is one member's."""
-        return batch
+    def shardings(self, tree: PyTree, role: Role) -> PyTree:
+        """Say for each array how it lies: whole if shared, else split by members."""
+        sharding = NamedSharding(self._mesh, self._spec(role))
+        return jax.tree.map(lambda _: sharding, tree)
 
     @property
     def _mesh(self) -> Mesh:
         return Mesh(np.array(self.devices), ("members",), axis_types=(AxisType.Auto,))
-
-    def _shardings(self, tree: PyTree, role: Role) -> PyTree:
-        sharding = NamedSharding(self._mesh, self._spec(role))
-        return jax.tree.map(lambda _: sharding, tree)
 
     def _spec(self, role: Role) -> PartitionSpec:
         return PartitionSpec() if role == "shared" else PartitionSpec("members")

@@ -4,12 +4,13 @@ A training is the same pure functions whichever way it is spread: `make_fit` com
 `Parallel`, which knows how each kind of argument lies on the devices.
 """
 
+import abc
 import dataclasses
 import functools
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
@@ -30,46 +31,48 @@ and split along the batch. Where members are stacked, all but ``shared`` have th
 """
 
 
-class Parallel(Protocol):
-    """One way to spread a training."""
+class Parallel(abc.ABC):
+    """One way to spread a training.
 
-    @property
-    def axis(self) -> str | None:
-        """The mapped axis over which a step has to sum by hand; None where the compiler does."""
-        ...
+    Attributes:
+        axis: the mapped axis over which a step has to sum by hand; None where the compiler does.
+        stacked: whether values have the members of an ensemble as leading axis.
+    """
+
+    axis: ClassVar[str | None] = None
+    stacked: ClassVar[bool] = False
 
     @property
     def batch_shards(self) -> int:
         """How many devices share the rows of a batch."""
-        ...
+        return 1
 
-    @property
-    def stacked(self) -> bool:
-        """Whether values have the members of an ensemble as leading axis."""
-        ...
-
+    @abc.abstractmethod
     def compile(
         self,
-        function: Callable[..., tuple[PyTree, ...]],
+        function: Callable[..., Any],
         arguments: Sequence[Role],
         results: Sequence[Role],
         *,
         donate: Sequence[int] = (),
-    ) -> Callable[..., tuple[PyTree, ...]]:
+    ) -> Callable[..., Any]:
         """Compile a pure function whose arguments and results lie as `place` puts them."""
-        ...
+
+    @abc.abstractmethod
+    def shardings(self, tree: PyTree, role: Role) -> PyTree:
+        """Say for each array, or description of one, how it lies on the devices."""
 
     def place(self, tree: PyTree, role: Role) -> PyTree:
         """Put arrays that every host has onto the devices; what lies there already stays."""
-        ...
+        return hosts.put(tree, self.shardings(tree, role))
 
     def described(self, tree: PyTree, role: Role) -> PyTree:
         """Describe what `place` makes of arrays, or of descriptions of them."""
-        ...
+        return hosts.describe(tree, self.shardings(tree, role))
 
     def split(self, batch: PyTree) -> PyTree:
         """Say inside a step that the rows of a batch, its leading axis, are spread."""
-        ...
+        return batch
 
 
 ShardingRule = Callable[[str, tuple[int, ...], Mesh], PartitionSpec]
@@ -113,7 +116,7 @@ def rules(*patterns: tuple[str, PartitionSpec]) -> ShardingRule:
 
 
 @dataclasses.dataclass(frozen=True)
-class MeshParallel:
+class MeshParallel(Parallel):
     """``jax.jit`` on a mesh with the axes data, fsdp and tensor; 1x1x1 on a laptop.
 
     Batches are spread over data and fsdp together, parameters and optimizer state over fsdp and
@@ -126,8 +129,6 @@ class MeshParallel:
 
     mesh: Mesh
     rule: ShardingRule = shard_by_shape
-    axis: None = None
-    stacked: bool = False
 
     @property
     def batch_shards(self) -> int:
@@ -136,12 +137,12 @@ class MeshParallel:
 
     def compile(
         self,
-        function: Callable[..., tuple[PyTree, ...]],
+        function: Callable[..., Any],
         arguments: Sequence[Role],
         results: Sequence[Role],
         *,
         donate: Sequence[int] = (),
-    ) -> Callable[..., tuple[PyTree, ...]]:
+    ) -> Callable[..., Any]:
         """Compile; inputs say by how they lie how they are sharded, results lie by their role."""
         del arguments
 
@@ -153,14 +154,6 @@ class MeshParallel:
             )
 
         return jax.jit(pinned, donate_argnums=tuple(donate))
-
-    def place(self, tree: PyTree, role: Role) -> PyTree:
-        """Put arrays that every host has onto the devices; what lies there already stays."""
-        return hosts.put(tree, self.shardings(tree, role))
-
-    def described(self, tree: PyTree, role: Role) -> PyTree:
-        """Describe what `place` makes of arrays, or of descriptions of them."""
-        return hosts.describe(tree, self.shardings(tree, role))
 
     def split(self, batch: PyTree) -> PyTree:
         """Spread the rows of a batch over data and fsdp."""
@@ -183,7 +176,7 @@ class MeshParallel:
 
 
 @dataclasses.dataclass(frozen=True)
-class PmapParallel:
+class PmapParallel(Parallel):
     """``jax.pmap``: the state whole on every device, each with its share of a batch.
 
     Attributes:
@@ -191,8 +184,8 @@ class PmapParallel:
     """
 
     devices: tuple[Any, ...]
-    axis: str = "data"
-    stacked: bool = False
+
+    axis: ClassVar[str | None] = "data"
 
     @property
     def batch_shards(self) -> int:
@@ -201,12 +194,12 @@ class PmapParallel:
 
     def compile(
         self,
-        function: Callable[..., tuple[PyTree, ...]],
+        function: Callable[..., Any],
         arguments: Sequence[Role],
         results: Sequence[Role],
         *,
         donate: Sequence[int] = (),
-    ) -> Callable[..., tuple[PyTree, ...]]:
+    ) -> Callable[..., Any]:
         """Compile; only batches are split, everything else is the same on every device."""
         del results  # none is split
         whole = NamedSharding(self._mesh, PartitionSpec())
@@ -225,16 +218,15 @@ class PmapParallel:
 
         def as_global(array: jax.Array) -> jax.Array:
             # On several hosts pmap returns arrays of this host's devices only.
-            shards = [shard.data for shard in array.addressable_shards]
-            return jax.make_array_from_single_device_arrays(array.shape, whole, shards)
+            return hosts.relabel(array, whole)
 
         return lambda *args: jax.tree.map(as_global, program(*args))
 
     def place(self, tree: PyTree, role: Role) -> PyTree:
-        """Put arrays that every host has onto the devices; what lies there already stays."""
+        """Put arrays onto the devices, batches as ``[steps, devices, share]``."""
         if role == "batches":
             tree = jax.tree.map(lambda a: np.reshape(a, self._shared_out(a.shape)), tree)
-        return hosts.put(tree, self._shardings(tree, role))
+        return super().place(tree, role)
 
     def described(self, tree: PyTree, role: Role) -> PyTree:
         """Describe what `place` makes of arrays, or of descriptions of them."""
@@ -242,20 +234,17 @@ class PmapParallel:
             tree = jax.tree.map(
                 lambda a: jax.ShapeDtypeStruct(self._shared_out(a.shape), a.dtype), tree
             )
-        return hosts.describe(tree, self._shardings(tree, role))
+        return super().described(tree, role)
 
-    def split(self, batch: PyTree) -> PyTree:
-        """Leave the batch: a device sees its own share only."""
-        return batch
+    def shardings(self, tree: PyTree, role: Role) -> PyTree:
+        """Say for each array how it lies: batches split over the devices, all else whole."""
+        spec = PartitionSpec(None, self.axis) if role == "batches" else PartitionSpec()
+        sharding = NamedSharding(self._mesh, spec)
+        return jax.tree.map(lambda _: sharding, tree)
 
     def _shared_out(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         steps, places = shape
         return steps, len(self.devices), places // len(self.devices)
-
-    def _shardings(self, tree: PyTree, role: Role) -> PyTree:
-        spec = PartitionSpec(None, self.axis) if role == "batches" else PartitionSpec()
-        sharding = NamedSharding(self._mesh, spec)
-        return jax.tree.map(lambda _: sharding, tree)
 
     @property
     def _mesh(self) -> Mesh:
