@@ -93,7 +93,7 @@ def test_arms_look_different_and_keep_their_look():
 
 
 def test_more_arms_than_colours_are_refused():
-    most = [f"arm {i}" for i in range(len(plots.PALETTE))]
+    most = [f"arm {i}" for i in range(len(plots.style.PALETTE))]
     assert len(plots.looks(most)) == len(most)
     with pytest.raises(ValueError, match=rf"{len(most) + 1} names; expected at most {len(most)}"):
         plots.looks([*most, "one more"])

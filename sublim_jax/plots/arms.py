@@ -1,9 +1,7 @@
-"""Figures in one style: arrays in, a matplotlib Figure out."""
+"""Figures of arms: who learns, how they move, and how the two go together."""
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -11,57 +9,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sublim_jax.runs import write_whole
+from sublim_jax.plots.style import GREY, STYLE, looks
 from sublim_jax.stats import t_interval
-
-# Okabe and Ito (2008): told apart by readers with any kind of colour vision.
-PALETTE = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#000000")
-MARKERS = ("o", "s", "^", "v", "D", "P", "X")
-DASHES = ("-", "--", "-", "--", "-", "--", ":")
-GREY = "#6E6E6E"
-
-STYLE: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.labelsize": 10,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 11,
-    "figure.dpi": 150,
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-}
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    write_whole(path, buffer.getvalue())
-
-
-class Look(NamedTuple):
-    """How an arm is drawn, the same in every figure."""
-
-    color: str
-    marker: str
-    dashes: str
-
-
-def looks(names: Sequence[str]) -> dict[str, Look]:
-    """Give each name a colour, a marker and a line that no other one has."""
-    if len(names) > len(PALETTE):
-        raise ValueError(
-            f"{len(names)} names; expected at most {len(PALETTE)}, one for each colour"
-        )
-    return {
-        name: Look(*look)
-        for name, look in zip(names, zip(PALETTE, MARKERS, DASHES, strict=True), strict=False)
-    }
 
 
 class Published(NamedTuple):

@@ -1,0 +1,11 @@
+"""Figures in one style: arrays in, a matplotlib Figure out."""
+
+from sublim_jax.plots.arms import Cloud as Cloud
+from sublim_jax.plots.arms import Panel as Panel
+from sublim_jax.plots.arms import Published as Published
+from sublim_jax.plots.arms import curve_panels as curve_panels
+from sublim_jax.plots.arms import interval_bars as interval_bars
+from sublim_jax.plots.arms import scatter_panels as scatter_panels
+from sublim_jax.plots.style import Look as Look
+from sublim_jax.plots.style import looks as looks
+from sublim_jax.plots.style import save as save
