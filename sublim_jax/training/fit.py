@@ -44,14 +44,19 @@ class Watch(NamedTuple):
 
     Attributes:
         steps: after how many steps, ascending, from 0 (the start) to the last step.
-        observe: ``(params, *context) -> small arrays``, a tree, traceable.
+        observe: ``(params, *context) -> small arrays``, a tree, traceable; with ``remember``
+            ``(params, memory, *context)``.
         roles: of each context argument, whether each member of an ensemble has its ``"own"`` or
             all have a ``"shared"`` one.
+        remember: ``(params, *context) -> memory``, a tree of arrays that lie like the parameters:
+            what is kept of one observation for the next, at first of the start. A step between
+            observations is seen this way.
     """
 
     steps: tuple[int, ...] = ()
     observe: Callable[..., PyTree] = lambda _params, *_context: ()
     roles: tuple[Role, ...] = ()
+    remember: Callable[..., PyTree] | None = None
 
 
 UNWATCHED = Watch()
@@ -63,7 +68,8 @@ class Programs(NamedTuple):
     Attributes:
         begin: steps to a program of parameters, learning rate and context: the parts of `Progress`.
         advance: state, losses, rows, their weights, order, first and last step to state and losses.
-        observe: parameters, observations, which of them, and context to observations.
+        observe: parameters, observations, memory, which observation, and context to observations
+            and memory.
     """
 
     begin: Callable[[int], Callable[..., Any]]
@@ -125,9 +131,10 @@ class FitFunction:
         begin = self.programs.begin(steps)
         progress = Progress(*begin(place(params, "state"), place(rate, "own"), *context))
         at, progress = attached.resume(name, progress)
+        seen = at  # what is resumed was observed before it was saved
         with jax.transfer_guard("disallow"):
             while True:
-                if at in watch.steps:
+                if at in watch.steps and not 0 < at == seen:
                     index = place(np.int32(watch.steps.index(at)), "shared")
                     progress = self._observed(progress, index, context)
                 limit = attached.reached(name, at, steps, progress)
@@ -181,10 +188,10 @@ class FitFunction:
         return count, steps
 
     def _observed(self, progress: Progress, index: Array, context: tuple[PyTree, ...]) -> Progress:
-        (seen,) = self.programs.observe(
-            progress.state.params, progress.observations, index, *context
+        seen, memory = self.programs.observe(
+            progress.state.params, progress.observations, progress.memory, index, *context
         )
-        return progress._replace(observations=seen)
+        return progress._replace(observations=seen, memory=memory)
 
 
 def make_fit(
@@ -233,18 +240,27 @@ def compile_programs(
 ) -> Programs:
     """Compile how a training begins, advances by any number of steps, and is observed."""
 
+    def remembered(params: PyTree, *context: PyTree) -> PyTree:
+        return () if watch.remember is None else watch.remember(params, *context)
+
+    def observed(params: PyTree, memory: PyTree, *context: PyTree) -> PyTree:
+        if watch.remember is None:
+            return watch.observe(params, *context)
+        return watch.observe(params, memory, *context)
+
     @functools.cache
     def begin(steps: int) -> Callable[..., Any]:
         def start(params: PyTree, learning_rate: Array, *context: PyTree) -> tuple[PyTree, ...]:
             # Copied, or the caller's parameters would be given away with the state.
             state = init_state(jax.tree.map(jnp.copy, params), optimizer)
             opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
-            seen = jax.eval_shape(watch.observe, params, *context)
+            memory = jax.tree.map(jnp.copy, remembered(params, *context))
+            seen = jax.eval_shape(observed, params, memory, *context)
             seen = jax.tree.map(lambda a: jnp.zeros((len(watch.steps), *a.shape), a.dtype), seen)
-            return TrainState(state.params, opt_state), jnp.full((steps,), jnp.nan), seen
+            return TrainState(state.params, opt_state), jnp.full((steps,), jnp.nan), seen, memory
 
         roles: tuple[Role, ...] = ("state", "own", *watch.roles)
-        return parallel.compile(start, roles, ("state", "own", "own"))
+        return parallel.compile(start, roles, ("state", "own", "own", "state"))
 
     def advance(
         state: TrainState,
@@ -267,9 +283,12 @@ def compile_programs(
 
         return jax.lax.fori_loop(start, stop, body, (state, losses))
 
-    def observe(params: PyTree, past: PyTree, index: Array, *context: PyTree) -> tuple[PyTree]:
-        seen = watch.observe(params, *context)
-        return (jax.tree.map(lambda a, new: a.at[index].set(new), past, seen),)
+    def observe(
+        params: PyTree, past: PyTree, memory: PyTree, index: Array, *context: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        seen = observed(params, memory, *context)
+        seen = jax.tree.map(lambda a, new: a.at[index].set(new), past, seen)
+        return seen, remembered(params, *context)
 
     return Programs(
         begin=begin,
@@ -280,6 +299,9 @@ def compile_programs(
             donate=(0, 1),
         ),
         observe=parallel.compile(
-            observe, ("state", "own", "shared", *watch.roles), ("own",), donate=(1,)
+            observe,
+            ("state", "own", "state", "shared", *watch.roles),
+            ("own", "state"),
+            donate=(1, 2),
         ),
     )

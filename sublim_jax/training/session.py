@@ -27,11 +27,13 @@ class Progress(NamedTuple):
         state: parameters and optimizer state.
         losses: of all steps, NaN where a step is still to come, ``[steps]``.
         observations: of all watched steps, 0 where still to come, ``[watched, ...]``.
+        memory: what the last observation has left for the next one.
     """
 
     state: TrainState
     losses: Float[Array, " steps"]
     observations: PyTree
+    memory: PyTree = ()
 
 
 class Attached(Protocol):

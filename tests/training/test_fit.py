@@ -215,3 +215,24 @@ def test_one_device_is_the_default():
     _, (given, key), expected = toy.training("one device")
     found = make_fit(toy.loss, toy.RECIPE, watch=toy.WATCH)(*given, key=key)
     chex.assert_trees_all_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", toy.KINDS)
+def test_what_observes_remembers_the_observation_before(kind):
+    params, rows, key = toy.given(kind)
+    steps = (0, 1, 4, 9)
+    seen = make_fit(
+        toy.loss,
+        toy.RECIPE,
+        watch=Watch(steps, lambda p, before: trees.sub(p, before), remember=lambda p: p),
+        parallel=toy.KINDS[kind](),
+    )(params, rows, key=key)
+    plain = make_fit(
+        toy.loss, toy.RECIPE, watch=Watch(steps, lambda p: p), parallel=toy.KINDS[kind]()
+    )(params, rows, key=key)
+    axis = int(kind in toy.STACKED)
+    expected = jax.tree.map(
+        lambda a: np.diff(a, axis=axis, prepend=np.take(a, [0], axis)), plain.observations
+    )
+    chex.assert_trees_all_close(seen.observations, expected, rtol=1e-6, atol=1e-7)
+    chex.assert_trees_all_equal(seen.params, plain.params)

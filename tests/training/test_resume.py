@@ -15,6 +15,7 @@ from sublim_jax.training import (
     Checkpoints,
     Preempted,
     Session,
+    Watch,
     make_fit,
     members,
     mesh_parallel,
@@ -198,3 +199,14 @@ def test_trainings_of_one_session_do_not_mix(tmp_path):
         run(10 + 5)  # at all the bounds of the first and some of the second
     assert Checkpoints(tmp_path).steps("a")[-1] == toy.STEPS
     chex.assert_trees_all_equal(run(0), whole)
+
+
+def test_what_is_remembered_of_the_observation_before_survives(tmp_path):
+    _, (given, key), _ = toy.training("one device")
+    watch = Watch((0, 2, 5, 9), lambda p, before: trees.sub(p, before), remember=lambda p: p)
+    fit = make_fit(toy.loss, toy.RECIPE, watch=watch)
+    whole = fit(*given, key=key)
+    for asked in range(1, toy.STEPS + 1):  # watched steps among them
+        interrupted(fit, given, key, tmp_path / str(asked), asked, every_steps=1)
+        with Session(checkpoints=Checkpoints(tmp_path / str(asked))) as session:
+            chex.assert_trees_all_equal(fit(*given, key=key, attached=session), whole)
