@@ -47,4 +47,20 @@ def mse(
     return jnp.mean(jnp.square(logits - teacher_logits), axis=-1)
 
 
+def hessian_product(
+    loss: ImitationLoss, logits: Float[Array, "*rows k"], direction: Float[Array, "*rows k"]
+) -> Float[Array, "*rows k"]:
+    """Multiply the Hessian of an imitation loss at agreement with a direction, row by row.
+
+    ``H v`` with ``H`` the second derivative of ``loss(z, y)`` in ``z`` at ``z = y = logits``, which
+    is never negative: ``diag(p) - p p'`` for `kl` and ``2/k`` times the identity for `mse`. To
+    second order ``2 loss(y + v, y) = <v, H v>``.
+    """
+
+    def gradient(student_logits: Array) -> Array:
+        return jax.grad(lambda z: jnp.sum(loss(z, logits)))(student_logits)
+
+    return jax.jvp(gradient, (logits,), (direction,))[1]
+
+
 IMITATION_LOSSES: dict[ImitationLossName, ImitationLoss] = {"kl": kl, "mse": mse}

@@ -6,7 +6,7 @@ bfloat16, which is not enough to compare two displacements.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,7 +30,14 @@ def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
 
     def leaf_dot(x: Array, y: Array) -> Array:
         wide = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
-        return jnp.vdot(x.astype(wide), y.astype(wide), precision=jax.lax.Precision.HIGHEST)
+        # Not jnp.vdot: it ravels, which gathers an array that is split along a later axis.
+        every_axis = tuple(range(jnp.ndim(x)))
+        return jax.lax.dot_general(
+            jnp.asarray(x, wide),
+            jnp.asarray(y, wide),
+            ((every_axis, every_axis), ((), ())),
+            precision=jax.lax.Precision.HIGHEST,
+        )
 
     return sum(jax.tree.leaves(jax.tree.map(leaf_dot, a, b)), start=jnp.zeros(()))
 
@@ -44,6 +51,14 @@ def cosine(a: PyTree, b: PyTree) -> Float[Array, ""]:
     """Take the cosine of the angle between two trees; NaN where either is zero."""
     lengths = norm(a) * norm(b)
     return jnp.where(lengths > 0, dot(a, b) / lengths, jnp.nan)
+
+
+def held(tree: Mapping[str, PyTree], frozen: Sequence[str]) -> dict[str, PyTree]:
+    """Give the tree with no gradient flowing into some of its layers."""
+    return {
+        name: jax.lax.stop_gradient(layer) if name in frozen else layer
+        for name, layer in tree.items()
+    }
 
 
 def layers(tree: Mapping[str, PyTree]) -> tuple[str, ...]:
