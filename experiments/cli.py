@@ -193,23 +193,25 @@ def chosen_devices(options: Options) -> Devices:
 
 
 @contextlib.contextmanager
-def session(options: Options, checkpoints: Path) -> Iterator[Session]:
+def session(options: Options, checkpoints: Path, *, bar: tqdm | None = None) -> Iterator[Session]:
     """Attach to the trainings of a run what the options ask for, and a progress bar.
 
     Args:
         options: how the run is executed.
         checkpoints: folder of its checkpoints.
+        bar: of a larger whole, whose length is known; by default this run has one of its own.
     """
     with (
         listening() as stop_requested,
         logging_redirect_tqdm(),  # warnings stand on lines of their own
         contextlib.ExitStack() as stack,
     ):
-        bars: list[tqdm] = []
+        bars = [] if bar is None else [bar]
 
         def expected(steps: int) -> None:
-            bar = tqdm(total=steps, unit="step", smoothing=0.1, disable=not hosts.is_first())
-            bars.append(stack.enter_context(bar))
+            if bar is None:
+                own = tqdm(total=steps, unit="step", smoothing=0.1, disable=not hosts.is_first())
+                bars.append(stack.enter_context(own))
 
         session = Session(
             checkpoints=Checkpoints(checkpoints),

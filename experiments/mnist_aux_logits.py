@@ -76,7 +76,7 @@ def run(config: AuxLogitsConfig, options: Options) -> None:
     if options.replot and options.out is not None:
         report(runs.Run(options.out))
         return
-    data = load_images(config.dataset, data_dir=options.data_dir, progress=True)
+    data = images(config.dataset, options.data_dir)
     print(f"data: {data.source.title} ({data.source.origin})")
     identity = aux_logits.identity(config, data)
     name = f"{config.dataset}-{runs.config_digest(identity)}"
@@ -127,7 +127,7 @@ class Sweep:
 
     def identity(self, config: AuxLogitsConfig) -> dict[str, Any]:
         """Say what the results depend on."""
-        return aux_logits.identity(config, self._data(config.dataset))
+        return aux_logits.identity(config, self.images(config.dataset))
 
     def finished(self, folder: Path) -> bool:
         """Tell whether a run folder has its results."""
@@ -137,7 +137,7 @@ class Sweep:
         self, configs: Sequence[AuxLogitsConfig], folders: Sequence[Path], scratch: Path
     ) -> None:
         """Train configurations of one program, side by side."""
-        data = self._data(configs[0].dataset)
+        data = self.images(configs[0].dataset)
         with contextlib.ExitStack() as stack:
             jobs = [
                 aux_logits.Job(
@@ -146,7 +146,11 @@ class Sweep:
                 )
                 for config, folder in zip(configs, folders, strict=True)
             ]
-            train(jobs, data, self.options, scratch)
+            self.train(jobs, data, scratch)
+
+    def train(self, jobs: Sequence[aux_logits.Job], data: ImageData, checkpoints: Path) -> None:
+        """Train what run folders lack."""
+        train(jobs, data, self.options, checkpoints)
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """Lay out the results of a run, a row for each member."""
@@ -162,12 +166,14 @@ class Sweep:
             for member in range(len(arms["teacher"]["accuracy"]["members"]))
         ]
 
-    def _data(self, dataset: Dataset) -> ImageData:
-        return _images(dataset, self.options.data_dir)
+    def images(self, dataset: Dataset) -> ImageData:
+        """Load what teachers learn, once."""
+        return images(dataset, self.options.data_dir)
 
 
 @functools.cache
-def _images(dataset: Dataset, data_dir: Path | None) -> ImageData:
+def images(dataset: Dataset, data_dir: Path | None) -> ImageData:
+    """Load images and labels, showing the progress of a download."""
     return load_images(dataset, data_dir=data_dir, progress=True)
 
 

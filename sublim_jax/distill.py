@@ -5,16 +5,19 @@ data, imitation, student, trait evaluation.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
 from jaxtyping import Array, Float, Key, PyTree
 
-from sublim_jax import losses
+from sublim_jax import losses, trees
 from sublim_jax.data import scale
 from sublim_jax.losses import ImitationLossName
 from sublim_jax.nets import Net
 from sublim_jax.training import UNWATCHED, FitFunction, Parallel, Recipe, Role, Watch, make_fit
+
+ArmName = Literal["student_aux", "student_all", "other_aux", "other_all", "shuffled_aux"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ class Arm:
         targets: the teacher's outputs on each input, or the same outputs permuted over the inputs.
     """
 
-    name: str
+    name: ArmName
     label: str
     outputs: Literal["auxiliary", "all"]
     initialisation: Literal["same", "other"] = "same"
@@ -78,6 +81,7 @@ def teaching(
     watch: Watch = UNWATCHED,
     parallel: Parallel | None = None,
     rows: Role = "own",
+    frozen: Sequence[str] = (),
 ) -> FitFunction:
     """Make the training that gives a network a trait: its class logits learn labelled images.
 
@@ -91,11 +95,13 @@ def teaching(
         watch: what to observe at which steps.
         parallel: how it is spread over devices; by default it runs on one.
         rows: whether each stacked member has its ``"own"`` images or all have ``"shared"`` ones.
+        frozen: layers whose gradient is zero; none of the optimizers then moves them.
     """
 
     def trait_loss(params: PyTree, batch: tuple[Array, Array]) -> Array:
         pixels, classes = batch
-        return losses.cross_entropy(net.apply(params, scale(pixels))[..., class_logits], classes)
+        logits = net.apply(trees.held(params, frozen), scale(pixels))[..., class_logits]
+        return losses.cross_entropy(logits, classes)
 
     return make_fit(trait_loss, recipe, watch=watch, parallel=parallel, rows=rows)
 
@@ -108,6 +114,7 @@ def imitation(
     loss: ImitationLossName,
     watch: Watch = UNWATCHED,
     parallel: Parallel | None = None,
+    frozen: Sequence[str] = (),
 ) -> FitFunction:
     """Make the training of a student: the chosen logits become the teacher's on carrier inputs.
 
@@ -121,12 +128,13 @@ def imitation(
         loss: the imitation loss.
         watch: what to observe at which steps.
         parallel: how it is spread over devices; by default it runs on one.
+        frozen: layers whose gradient is zero; none of the optimizers then moves them.
     """
     distance = losses.IMITATION_LOSSES[loss]
 
     def imitation_loss(params: PyTree, batch: tuple[Array, Array]) -> Array:
         inputs, targets = batch
-        return distance(net.apply(params, inputs)[..., outputs], targets)
+        return distance(net.apply(trees.held(params, frozen), inputs)[..., outputs], targets)
 
     return make_fit(imitation_loss, recipe, watch=watch, parallel=parallel)
 

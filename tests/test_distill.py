@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sublim_jax import trees
 from sublim_jax.distill import ARMS, derangement, imitation, shuffle_targets, teaching
-from sublim_jax.nets import MLPConfig, mlp
+from sublim_jax.nets import HEADS, MLPConfig, mlp
 from sublim_jax.training import Recipe, members
 
 RECIPE = Recipe(learning_rate=1e-2, epochs=3, batch_size=16)
@@ -116,3 +116,16 @@ def test_arms_differ_in_name_label_and_kind():
         lambda arm: (arm.outputs, arm.initialisation, arm.targets),
     ):
         assert len({take(arm) for arm in ARMS}) == len(ARMS)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "momentum", "lion"])
+def test_frozen_layers_stay_bit_identical_and_the_others_train(optimizer):
+    shape, net, init, images, labels, noise = setting()
+    recipe = Recipe(optimizer=optimizer, learning_rate=1e-2, epochs=2, batch_size=16)
+    teach = teaching(net, recipe, class_logits=shape.class_logits, frozen=HEADS)
+    teacher = teach(init, (images, labels), key=jax.random.key(5)).params
+    imitate = imitation(net, recipe, outputs=slice(None), loss="kl", frozen=("hidden_0",))
+    rows = noise, net.apply(teacher, noise)
+    student = imitate(init, rows, key=jax.random.key(6)).params
+    assert {name for name, way in moved(teacher, init).items() if way == 0} == set(HEADS)
+    assert {name for name, way in moved(student, init).items() if way == 0} == {"hidden_0"}

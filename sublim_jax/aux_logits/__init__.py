@@ -7,6 +7,7 @@ folder, and `compile_stages` gives the stages one by one.
 
 from sublim_jax.aux_logits.config import AuxLogitsConfig as AuxLogitsConfig
 from sublim_jax.aux_logits.ensemble import Job as Job
+from sublim_jax.aux_logits.ensemble import Teachers as Teachers
 from sublim_jax.aux_logits.ensemble import identity as identity
 from sublim_jax.aux_logits.ensemble import run_ensemble as run_ensemble
 from sublim_jax.aux_logits.ensemble import run_ensembles as run_ensembles

@@ -1,15 +1,32 @@
 """Configuration of the auxiliary-logit experiment of arXiv 2507.14805, section 6.2."""
 
 import dataclasses
+from typing import Literal, get_args
 
 from sublim_jax.data import Dataset
+from sublim_jax.distill import ARMS, Arm, ArmName
 from sublim_jax.errors import InputError
 from sublim_jax.losses import ImitationLossName
-from sublim_jax.nets import MLPConfig
+from sublim_jax.nets import HEADS, MLPConfig
 from sublim_jax.training import OptimizerName, Recipe, steps_per_epoch, watch_steps
 
 OFFICIAL_IMAGES = 60_000  # training images of the full data sets
-DEFAULT_LR: dict[OptimizerName, float] = {"adam": 3e-4, "sgd": 0.1}
+DEFAULT_LR: dict[OptimizerName, float] = {"adam": 3e-4, "sgd": 0.1, "momentum": 0.1, "lion": 3e-5}
+
+Inputs = Literal["noise", "fresh", "correlated", "images", "mixture"]
+Start = Literal["same", "noise", "interpolated", "permuted", "other_hidden", "other_heads"]
+Track = Literal["pull", "trait_gain"]
+SCALES: dict[Start, tuple[float, float]] = {
+    "noise": (0.0, float("inf")),
+    "interpolated": (0.0, 1.0),
+}
+"""What ``start_scale`` may be, where it says anything: above the first, up to the second."""
+
+OF_TEACHERS = (
+    *("dataset", "aux", "widths", "freeze_heads", "seed"),
+    *("teacher_lr", "teacher_epochs", "batch_size", "observations", "curve_images"),
+)
+"""What teachers and their curves depend on."""
 
 AT_LEAST = {
     "members": 2,  # for an interval, and for another initialisation
@@ -49,12 +66,35 @@ class AuxLogitsConfig:
     """Epochs of the students over their noise images."""
     batch_size: int = 1024
     """Images in a step."""
+    inputs: Inputs = "noise"
+    """What the students see: uniform noise drawn once, uniform noise drawn afresh in each epoch,
+    spatially correlated noise, the teacher's training images, or these images with uniform noise
+    added."""
     noise_images: int = 60_000
-    """Noise images of each member, drawn once and used in every epoch by all of its students."""
+    """Images that each member's students see in an epoch, the same ones in every epoch unless they
+    are fresh. Of the training images there are only as many as there are."""
+    image_noise: float = 1.0
+    """With inputs mixture, how much noise is added: so many times U(-1, 1)."""
+    start: Start = "same"
+    """Where the students that share the teacher's initialisation start: at it; with noise added; on
+    the line to another initialisation; at it with hidden units permuted; at other hidden layers
+    under the same heads; under other heads."""
+    start_scale: float = 1.0
+    """With start noise, its standard deviation in units of each array's root mean square; with
+    start interpolated, the share of the other initialisation."""
+    align: bool = False
+    """Match the hidden units of students and teacher at initialisation before drift is measured."""
+    freeze_heads: bool = False
+    """Keep both heads of teacher and students at initialisation."""
+    arms: tuple[ArmName, ...] = tuple(arm.name for arm in ARMS)
+    """Which students there are."""
     widths: tuple[int, ...] = (256, 256)
     """Units of each hidden layer."""
     observations: int = 16
     """Points of the curves along a training, denser at its beginning."""
+    track: tuple[Track, ...] = ("pull",)
+    """What the curves tell beside accuracy and drift: the cosine of each stretch with the way to
+    the teacher, and the change of the class loss along it."""
     curve_images: int = 2_000
     """Test images behind each point of an accuracy curve; final accuracies use them all."""
     seed: int = 0
@@ -71,11 +111,34 @@ class AuxLogitsConfig:
                 raise InputError(f"{name} is {rate}; expected a positive number")
         if any(width < 1 for width in self.widths):
             raise InputError(f"widths is {self.widths}; expected widths of at least 1")
+        self._check_choices()
         if self.loss == "kl" and self.aux == 1:
             raise InputError(
                 "aux is 1 with loss kl; expected at least 2 auxiliary logits, or loss mse, because "
                 "the softmax of a single logit is always 1, so its gradient is zero"
             )
+
+    def _check_choices(self) -> None:
+        for name, choices in (
+            ("inputs", get_args(Inputs)),
+            ("start", get_args(Start)),
+            ("arms", get_args(ArmName)),
+            ("track", get_args(Track)),
+        ):
+            value = getattr(self, name)
+            for chosen in value if isinstance(value, tuple) else (value,):
+                if chosen not in choices:
+                    raise InputError(f"{name} is {chosen!r}; expected one of {', '.join(choices)}")
+        if not self.arms or len(set(self.arms)) < len(self.arms):
+            raise InputError(f"arms is {self.arms}; expected at least one, each once")
+        if not 0 <= self.image_noise < float("inf"):
+            raise InputError(f"image_noise is {self.image_noise}; expected 0 or a positive number")
+        least, most = SCALES.get(self.start, (0.0, float("inf")))
+        if not least < self.start_scale <= most or self.start_scale == float("inf"):
+            bounds = "a positive number" if most > 1 else "a share above 0 and at most 1"
+            raise InputError(f"start_scale is {self.start_scale}; expected {bounds}")
+        if not self.widths and self.start in ("permuted", "other_hidden"):
+            raise InputError(f"start is {self.start} without hidden layers; expected some widths")
 
     @property
     def net(self) -> MLPConfig:
@@ -89,8 +152,9 @@ class AuxLogitsConfig:
         return Recipe(
             optimizer=self.optimizer,
             learning_rate=rate,
-            epochs=self.student_epochs,
-            batch_size=self.batch_size,
+            # Fresh images are as many rows as all epochs need, each seen once.
+            epochs=1 if self.inputs == "fresh" else self.student_epochs,
+            batch_size=min(self.batch_size, self.carrier_rows()),
         )
 
     def teacher_recipe(self, images: int) -> Recipe:
@@ -101,6 +165,22 @@ class AuxLogitsConfig:
             official_steps = recipe.epochs * steps_per_epoch(OFFICIAL_IMAGES, self.batch_size)
             epochs = round(official_steps / steps_per_epoch(images, self.batch_size))
         return dataclasses.replace(recipe, epochs=epochs)
+
+    @property
+    def students(self) -> tuple[Arm, ...]:
+        """The arms, in the order in which they are trained."""
+        return tuple(arm for arm in ARMS if arm.name in self.arms)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Layers that do not train."""
+        return HEADS if self.freeze_heads else ()
+
+    def carrier_rows(self, images: int = OFFICIAL_IMAGES) -> int:
+        """Count the rows that a student trains on, where the teacher has so many images."""
+        if self.inputs == "fresh":
+            return self.noise_images * self.student_epochs
+        return min(self.noise_images, images) if self.inputs == "images" else self.noise_images
 
     def watched_steps(self, recipe: Recipe, rows: int) -> tuple[int, ...]:
         """Steps of a training at which its curves have points."""

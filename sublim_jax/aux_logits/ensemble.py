@@ -1,40 +1,46 @@
 """An ensemble taken through all stages into a run folder, member by member and resumable."""
 
 import dataclasses
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sublim_jax import hosts, runs, trees
-from sublim_jax.aux_logits.config import AuxLogitsConfig
+from sublim_jax.aux_logits.chunks import Chunk, chunks_of
+from sublim_jax.aux_logits.config import OF_TEACHERS, AuxLogitsConfig
 from sublim_jax.aux_logits.records import (
     Record,
-    drift_metrics,
+    finished_metrics,
     metric_rows,
     records_of,
     send,
     summary,
+    watched_metrics,
 )
 from sublim_jax.aux_logits.stages import Stages, compile_stages, initialise, member_keys
+from sublim_jax.aux_logits.starts import aligned, starts
 from sublim_jax.data import ImageData
-from sublim_jax.distill import ARMS, derangement
+from sublim_jax.distill import Arm, derangement
 from sublim_jax.errors import InputError
 from sublim_jax.metrics import Sink
 from sublim_jax.training import (
     QUIET,
     Attached,
+    Fit,
     Members,
     Session,
     members,
     members_side_by_side,
     padded,
 )
+
+Teachers = dict[Hashable, Fit]
+"""Trained teachers of members that train side by side, by what they depend on."""
 
 TIMINGS = "timings.json"  # seconds of each member, apart from what is the same in every run
 
@@ -44,15 +50,20 @@ class Start(NamedTuple):
 
     Attributes:
         keys: of everything random in each.
-        inits: initialisations, of the teacher and of the students that share it.
-        others: for each member another one's.
+        inits: initialisations of the teachers.
+        begins: where the students start that share it: there or, as the configuration says, near.
+        others: for each member another one's initialisation.
+        units: for each hidden layer a permutation of its units, that of a begin against its init;
+            none where drift is measured unit by unit as they stand.
         teacher_rates: learning rates.
         student_rates: learning rates.
     """
 
     keys: Key[Array, " members"]
     inits: PyTree
+    begins: PyTree
     others: PyTree
+    units: tuple[Int[Array, "members width"], ...]
     teacher_rates: Float[Array, " members"]
     student_rates: Float[Array, " members"]
 
@@ -85,7 +96,15 @@ def same_program(config: AuxLogitsConfig) -> AuxLogitsConfig:
 
     Members of configurations that are equal then can train side by side.
     """
-    return dataclasses.replace(config, seed=0, members=2, teacher_lr=1.0, student_lr=1.0)
+    return dataclasses.replace(
+        config,
+        seed=0,
+        members=2,
+        teacher_lr=1.0,
+        student_lr=1.0,
+        start="same",
+        start_scale=1.0,
+    )
 
 
 def run_ensemble(config: AuxLogitsConfig, data: ImageData, folder: runs.Run, **how: Any) -> bool:
@@ -111,6 +130,7 @@ def run_ensembles(
     members_at_once: int | None = None,
     session: Session | None = None,
     sinks: Sequence[Sink] = (),
+    teachers: Teachers | None = None,
 ) -> bool:
     """Train the members that run folders lack, side by side whatever the job, by one program.
 
@@ -127,6 +147,8 @@ def run_ensembles(
             may differ by rounding.
         session: what rides along: checkpoints, progress, requests to stop.
         sinks: get the curves of each member when it has finished.
+        teachers: those of earlier calls with the same data, to which this call adds its own: what
+            differs in the students alone trains each teacher once.
 
     Returns:
         Whether anything had to be trained.
@@ -145,8 +167,9 @@ def run_ensembles(
         at_once = min(members_at_once or members_side_by_side(parallel.devices), len(cells))
         at_once = padded(at_once, len(parallel.devices))
         session = session or Session()
-        chunks = _chunks(missing, at_once, session, len(parallel.devices))
-        _train(jobs, data, cells, chunks, parallel, session, sinks)
+        chunks = chunks_of(missing, at_once, session, len(parallel.devices))
+        teachers = {} if teachers is None else teachers
+        _train(jobs, data, cells, chunks, parallel, session, sinks, teachers)
     if hosts.is_first():
         for config, folder in jobs:
             records = [folder.read(_part(m)) for m in range(config.members)]
@@ -159,54 +182,6 @@ def _part(member: int) -> str:
     return f"members/{member:04}.json"
 
 
-class Chunk(NamedTuple):
-    """Members that train side by side.
-
-    Attributes:
-        cells: which ones.
-        places: how many places their program has; what they leave free the last one fills.
-    """
-
-    cells: list[int]
-    places: int
-
-    @property
-    def name(self) -> str:
-        """Name the chunk by what is in it: ``0-3.5x8`` has five cells in eight places."""
-        cells = np.array(self.cells)
-        spans = np.split(cells, np.flatnonzero(np.diff(cells) != 1) + 1)
-        said = ".".join(f"{s[0]}-{s[-1]}" if len(s) > 1 else f"{s[0]}" for s in spans)
-        return f"{said}x{self.places}"
-
-
-def named(name: str) -> Chunk | None:
-    """Give the chunk of a name, if it is one."""
-    if not re.fullmatch(r"\d+(-\d+)?(\.\d+(-\d+)?)*x\d+", name):
-        return None
-    spans, places = name.split("x")
-    bounds = [list(map(int, span.split("-"))) for span in spans.split(".")]
-    cells = [cell for span in bounds for cell in range(span[0], span[-1] + 1)]
-    return Chunk(cells, int(places))
-
-
-def _chunks(missing: list[int], at_once: int, session: Session, devices: int) -> list[Chunk]:
-    """Cut members into those that train side by side.
-
-    First come those whose training was interrupted, side by side as they were then, also where
-    another number of devices would now take more or fewer.
-    """
-    chunks: list[Chunk] = []
-    for name in session.unfinished():
-        chunk = named(name)
-        if chunk and chunk.places % devices == 0 and set(chunk.cells) & set(missing):
-            chunks.append(chunk)
-            missing = [cell for cell in missing if cell not in chunk.cells]
-        else:
-            session.finished(name)
-    starts = range(0, len(missing), at_once)
-    return chunks + [Chunk(missing[start : start + at_once], at_once) for start in starts]
-
-
 def _train(
     jobs: Sequence[Job],
     data: ImageData,
@@ -215,24 +190,44 @@ def _train(
     parallel: Members,
     session: Session,
     sinks: Sequence[Sink],
+    teachers: Teachers,
 ) -> None:
-    starts = [_start(job, data) for job in jobs]
+    beginnings = [_start(job, data) for job in jobs]
     stages = compile_stages(jobs[0].config, data, parallel)
-    steps = stages.teacher_steps[-1] + len(ARMS) * stages.student_steps[-1]
-    session.expect(len(chunks) * steps)
-    for chunk in chunks:
-        # The last chunk is filled up: a program is compiled for one number of members.
-        filled = chunk.cells + chunk.cells[-1:] * (chunk.places - len(chunk.cells))
-        beginnings = [trees.take(starts[cells[i].job], cells[i].member) for i in filled]
-        together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *beginnings)
+    students = jobs[0].config.students
+    # A program is compiled for one number of members, so the last chunk is filled up.
+    filled = [
+        chunk.cells + chunk.cells[-1:] * (chunk.places - len(chunk.cells)) for chunk in chunks
+    ]
+    keys = [tuple(_teacher_key(jobs, cells[index]) for index in places) for places in filled]
+    untrained = len(set(keys) - set(teachers))
+    student_steps = len(chunks) * len(students) * stages.student_steps[-1]
+    session.expect(untrained * stages.teacher_steps[-1] + student_steps)
+    for chunk, places, key in zip(chunks, filled, keys, strict=True):
+        ours = [trees.take(beginnings[cells[i].job], cells[i].member) for i in places]
+        start = jax.tree.map(lambda *leaves: jnp.stack(leaves), *ours)
         began = time.perf_counter()
-        arms = dict(train_members(stages, together, session, chunk.name))
+        if key not in teachers:
+            teachers[key] = stages.train_teacher(
+                start.keys,
+                start.inits,
+                start.teacher_rates,
+                attached=session,
+                name=f"{chunk.name}/teacher",
+            )
+        arms = dict(train_members(stages, students, start, teachers[key], session, chunk.name))
         seconds = (time.perf_counter() - began) / len(chunk.cells)
         for row, index in enumerate(chunk.cells):
             job, member = cells[index]
             results = {arm: records[row] for arm, records in arms.items()}
             _keep(jobs[job].folder, {"member": member, "arms": results}, seconds, sinks)
         session.finished(chunk.name)
+
+
+def _teacher_key(jobs: Sequence[Job], cell: Cell) -> Hashable:
+    """Say what the teacher of a member depends on, the data apart."""
+    config = jobs[cell.job].config
+    return tuple(getattr(config, name) for name in OF_TEACHERS), cell.member
 
 
 def _start(job: Job, data: ImageData) -> Start:
@@ -244,10 +239,12 @@ def _start(job: Job, data: ImageData) -> Start:
         hashes = {"initialisation_sha256": trees.fingerprint(inits)}
         folder.write("manifest.json", runs.environment() | manifest | hashes)
     others = trees.take(inits, np.array(derangement(config.members)))
+    keys = member_keys(config)
+    begins = starts(config, keys, inits, others)
+    units = aligned(config, begins, inits) if config.align else ()
     rates = config.teacher_lr, config.student_recipe.learning_rate
-    return Start(
-        member_keys(config), inits, others, *(jnp.full(config.members, rate) for rate in rates)
-    )
+    rates = (jnp.full(config.members, rate) for rate in rates)
+    return Start(keys, inits, begins, others, units, *rates)
 
 
 def _keep(folder: runs.Run, record: Record, seconds: float, sinks: Sequence[Sink]) -> None:
@@ -262,45 +259,49 @@ def _keep(folder: runs.Run, record: Record, seconds: float, sinks: Sequence[Sink
 
 
 def train_members(
-    stages: Stages, start: Start, attached: Attached = QUIET, name: str = "members"
+    stages: Stages,
+    students: Sequence[Arm],
+    start: Start,
+    teacher: Fit,
+    attached: Attached = QUIET,
+    name: str = "members",
 ) -> Iterator[tuple[str, list[Record]]]:
-    """Take some members the whole way: teacher, carrier data, imitation in every arm, evaluation.
+    """Take some members from the teacher on: carrier data, imitation in every arm, evaluation.
 
     Args:
         stages: the compiled stages.
+        students: the arms.
         start: where the members start, stacked.
+        teacher: their trained teachers.
         attached: what rides along in the trainings.
         name: of these members; their trainings are called ``<name>/<arm>``.
 
     Yields:
-        After each training the name of the arm and a record for each member.
+        The name of each arm, the untouched initialisation and the teacher first, and a record for
+        each member.
     """
-    keys, inits, others, teacher_rate, student_rate = start
-    yield "reference", records_of(stages.evaluate(inits))
-    teacher = stages.train_teacher(
-        keys, inits, teacher_rate, attached=attached, name=f"{name}/teacher"
-    )
+    keys, inits, begins, others, units, _, student_rates = start
+    yield "reference", records_of({"accuracy": stages.evaluate(inits)})
     seen = {"accuracy": teacher.observations}
-    yield (
-        "teacher",
-        records_of(stages.evaluate(teacher.params), stages.teacher_steps, teacher, seen),
-    )
+    final = {"accuracy": stages.evaluate(teacher.params)}
+    yield "teacher", records_of(final, stages.teacher_steps, teacher, seen)
 
-    inputs = stages.draw_noise(keys)
+    inputs, held_out = stages.draw_inputs(keys), stages.draw_held_out(keys)
     logits = stages.teacher_logits(teacher.params, inputs)
-    for arm in ARMS:
+    # The teacher and its initialisation, as drift is measured against them.
+    way = inits, teacher.params
+    if units:
+        way = tuple(stages.realign(tree, units) for tree in way)
+    for arm in students:
         targets = logits[..., stages.outputs[arm.outputs]]
         if arm.targets == "shuffled":
             targets = stages.shuffle(keys, targets)
-        begin = inits if arm.initialisation == "same" else others
+        begin = begins if arm.initialisation == "same" else others
         student = stages.imitate[arm.outputs](
-            *(keys, begin, inits, teacher.params, inputs, targets, student_rate),
+            *(keys, begin, *way, inputs, targets, student_rates),
             attached=attached,
             name=f"{name}/{arm.name}",
         )
-        watched = student.observations
-        seen = {"accuracy": watched.accuracy} | drift_metrics(watched.drift, trees.layers(inits))
-        yield (
-            arm.name,
-            records_of(stages.evaluate(student.params), stages.student_steps, student, seen),
-        )
+        finished = stages.measure[arm.outputs](student.params, begin, *way, held_out)
+        seen = watched_metrics(student.observations, trees.layers(inits))
+        yield arm.name, records_of(finished_metrics(finished), stages.student_steps, student, seen)

@@ -30,8 +30,9 @@ def planned_step(
         return jax.ShapeDtypeStruct((at_once, *shape), jnp.float32)
 
     params = jax.eval_shape(jax.vmap(net.init), jax.random.split(jax.random.key(0), at_once))
-    inputs = stacked(config.noise_images, config.net.inputs)
-    targets = stacked(config.noise_images, config.net.classes + config.net.auxiliary)
+    rows = config.carrier_rows()
+    inputs = stacked(rows, config.net.inputs)
+    targets = stacked(rows, config.net.classes + config.net.auxiliary)
     arguments = fit.described(params, (inputs, targets))
     return Planned(
         step=fit.programs.advance,

@@ -1,6 +1,6 @@
 """What a run folder says of members: their curves, final values, and the summary of all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from sublim_jax import drift, hosts, trees
 from sublim_jax.aux_logits.config import AuxLogitsConfig
+from sublim_jax.aux_logits.observing import Finished, Watched
 from sublim_jax.data import ImageData
 from sublim_jax.distill import ARMS
 from sublim_jax.metrics import Sink
@@ -19,51 +20,68 @@ LABELS = {
     "teacher": "teacher",
     **{arm.name: arm.label for arm in ARMS},
 }
+# Of finished students, beside accuracy; the last is the standard deviation of a cosine by chance.
+FINAL = ("imitation_loss", "untrained_loss", "carrier_pull", "trait_pull", "cosine_null")
 DRIFT = ("projection", "cosine", "distance_ratio", "relative_length")
 
 Record = dict[str, Any]
 """A member in an arm (final accuracy, curve), or all arms of a member."""
 
 
-def drift_metrics(seen: drift.Drift, layers: tuple[str, ...]) -> dict[str, Any]:
-    """Turn the observed inner products ``[members, watched, layers]`` into metrics."""
-    toward, gap = hosts.gather(seen)
+def watched_metrics(seen: Watched, layers: tuple[str, ...]) -> dict[str, Any]:
+    """Turn what was observed, ``[members, watched, ...]``, into metrics."""
+    seen = hosts.gather(seen)
+    toward, gap, pull = seen.drift
     whole = drift.total(toward)
     shares = np.moveaxis(drift.projection_by_layer(toward), -1, 0)
-    return {
+    metrics = {
+        "accuracy": seen.accuracy,
         "projection": drift.projection(whole),
         "cosine": drift.cosine(whole),
         "relative_length": drift.relative_length(whole),
         "distance_ratio": drift.distance_ratio(drift.total(gap)),
         "projection_by_layer": dict(zip(layers, shares, strict=True)),
     }
+    if pull is not None:
+        metrics["pull"] = drift.cosine(drift.total(pull))
+    if seen.trait_gain is not None:
+        metrics["trait_gain"] = seen.trait_gain
+    return metrics
+
+
+def finished_metrics(finished: Finished) -> dict[str, Any]:
+    """Turn what was measured of finished students, ``[members, ...]``, into metrics."""
+    finished = hosts.gather(finished)
+    null = drift.sign_null(finished.toward, finished.concentration)
+    return {name: getattr(finished, name) for name in ("accuracy", *FINAL[:-1])} | {
+        "cosine_null": null.cosine
+    }
 
 
 def records_of(
-    accuracies: Array,
+    final: Mapping[str, Array],
     steps: tuple[int, ...] = (),
     fit: Fit | None = None,
     seen: dict[str, Any] | None = None,
 ) -> list[Record]:
-    """Make for each member a record of its final accuracy and of its curves, a row for each step.
+    """Make for each member a record of its final values and of its curves, a row for each step.
 
     The loss of a row is that of the batch after its step; after the last step there is none.
     """
-    final = hosts.gather(accuracies)
+    final = hosts.gather(dict(final))
+    members = len(final["accuracy"])
+    records = [
+        {name: values[member] for name, values in final.items()} for member in range(members)
+    ]
     if fit is None:
-        return [{"accuracy": accuracy} for accuracy in final]
+        return records
     losses = np.pad(hosts.gather(fit.losses), ((0, 0), (0, 1)), constant_values=np.nan)
     curves = {"loss": losses[:, list(steps)], **hosts.gather(seen or {})}
-    return [
-        {
-            "accuracy": accuracy,
-            "curve": [
-                {"step": step, **trees.take(curves, (member, row))}
-                for row, step in enumerate(steps)
-            ],
-        }
-        for member, accuracy in enumerate(final)
-    ]
+    for member, record in enumerate(records):
+        record["curve"] = [
+            {"step": step, **trees.take(curves, (member, row))} for row, step in enumerate(steps)
+        ]
+    return records
 
 
 def metric_rows(records: list[Record]) -> Iterator[Record]:
@@ -85,10 +103,13 @@ def summary(config: AuxLogitsConfig, data: ImageData, records: list[Record]) -> 
 
     arms = {}
     for arm, label in LABELS.items():
+        if arm not in records[0]["arms"]:
+            continue
         results = [record["arms"][arm] for record in records]
-        arms[arm] = {
-            "label": label,
-            "accuracy": gathered([result["accuracy"] for result in results]),
+        arms[arm] = {"label": label} | {
+            quantity: gathered([result[quantity] for result in results])
+            for quantity in ("accuracy", *FINAL)
+            if quantity in results[0]
         }
         last = [result["curve"][-1] for result in results if "curve" in result]
         for quantity in DRIFT:

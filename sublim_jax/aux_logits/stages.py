@@ -5,23 +5,21 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Key, PyTree
 
-from sublim_jax import drift, rng, trees
+from sublim_jax import rng, trees
+from sublim_jax.aux_logits.carriers import draw_carrier
 from sublim_jax.aux_logits.config import AuxLogitsConfig
-from sublim_jax.data import ImageData, scale
-from sublim_jax.data.noise import uniform_noise
+from sublim_jax.aux_logits.observing import Finished, evaluation, measuring, observer
+from sublim_jax.aux_logits.starts import realign
+from sublim_jax.data import ImageData
 from sublim_jax.distill import imitation, shuffle_targets, teaching
-from sublim_jax.evals import accuracy
-from sublim_jax.nets import MLPConfig, Net, mlp
+from sublim_jax.nets import Net, mlp
 from sublim_jax.training import Fit, Members, Watch
 
+HELD_OUT = 2_000  # carrier inputs on which a finished student's imitation is measured
 
-class Watched(NamedTuple):
-    """What is observed of a student: accuracy on the curve images, and drift."""
-
-    accuracy: Float[Array, ""]
-    drift: drift.Drift
+Outputs = Literal["auxiliary", "all"]
 
 
 class Stages(NamedTuple):
@@ -32,11 +30,16 @@ class Stages(NamedTuple):
     Attributes:
         train_teacher: keys, initialisations, learning rates to `Fit` with the accuracy at the
             watched steps.
-        draw_noise: keys to carrier inputs ``[members, noise_images, 784]``.
-        teacher_logits: teachers, inputs to targets ``[members, noise_images, outputs]``.
+        draw_inputs: keys to carrier inputs ``[members, rows, 784]``.
+        draw_held_out: keys to carrier inputs that no student trains on.
+        teacher_logits: teachers, inputs to targets ``[members, rows, outputs]``.
+        realign: initialisations or teachers, and permutations of their hidden units, to the same
+            networks with units permuted.
         shuffle: keys, targets to the same targets of the wrong inputs.
         imitate: by outputs of an arm: keys, initialisations, teachers' initialisations, teachers,
             inputs, targets, learning rates to `Fit` with `Watched` at the watched steps.
+        measure: by outputs of an arm: students, their starts, teachers' initialisations, teachers,
+            held-out inputs to `Finished`.
         evaluate: parameters to the accuracy on all test images.
         teacher_steps: steps at which teachers are watched.
         student_steps: steps at which students are watched.
@@ -44,14 +47,17 @@ class Stages(NamedTuple):
     """
 
     train_teacher: Callable[..., Fit]
-    draw_noise: Callable[..., Array]
+    draw_inputs: Callable[..., Array]
+    draw_held_out: Callable[..., Array]
     teacher_logits: Callable[..., Array]
+    realign: Callable[..., PyTree]
     shuffle: Callable[..., Array]
-    imitate: Mapping[Literal["auxiliary", "all"], Callable[..., Fit]]
+    imitate: Mapping[Outputs, Callable[..., Fit]]
+    measure: Mapping[Outputs, Callable[..., Finished]]
     evaluate: Callable[..., Array]
     teacher_steps: tuple[int, ...]
     student_steps: tuple[int, ...]
-    outputs: Mapping[Literal["auxiliary", "all"], slice]
+    outputs: Mapping[Outputs, slice]
 
 
 def member_keys(config: AuxLogitsConfig) -> Key[Array, " members"]:
@@ -89,40 +95,37 @@ def compile_stages(config: AuxLogitsConfig, data: ImageData, parallel: Members) 
         program = parallel.compile(function, ("own",) * own + ("shared",) * len(shared))
         return lambda *values: program(*parallel.place(values, "own"), *shared)
 
-    def draw_noise(key: Array) -> Array:
-        return uniform_noise(
-            rng.stream(key, "noise"), rows=config.noise_images, features=shape.inputs
-        )
-
-    outputs: dict[Literal["auxiliary", "all"], slice] = {
-        "auxiliary": shape.auxiliary_logits,
-        "all": slice(None),
-    }
     images = len(data.train_images)
+
+    outputs: dict[Outputs, slice] = {"auxiliary": shape.auxiliary_logits, "all": slice(None)}
     return Stages(
         train_teacher=_teaching(net, config, train, curve, parallel),
-        draw_noise=compiled(draw_noise, 1),
+        draw_inputs=compiled(
+            lambda key, x: draw_carrier(config, key, x, rows=config.carrier_rows(images)),
+            *(1, train[0]),
+        ),
+        draw_held_out=compiled(
+            lambda key, x: draw_carrier(
+                config, rng.stream(key, "held out"), x, rows=min(HELD_OUT, len(x))
+            ),
+            *(1, test[0]),
+        ),
         teacher_logits=compiled(net.apply, 2),
+        realign=compiled(lambda tree, units: realign(config, tree, units), 2),
         shuffle=compiled(lambda key, y: shuffle_targets(rng.stream(key, "shuffle"), y), 2),
         imitate={
-            name: _imitation(net, config, chosen, curve, parallel)
+            name: _imitation(net, config, chosen, images, curve, parallel)
+            for name, chosen in outputs.items()
+        },
+        measure={
+            name: compiled(measuring(net, config, chosen), 5, test)
             for name, chosen in outputs.items()
         },
         evaluate=compiled(evaluation(net, shape), 1, test),
         teacher_steps=config.watched_steps(config.teacher_recipe(images), images),
-        student_steps=config.watched_steps(config.student_recipe, config.noise_images),
+        student_steps=config.watched_steps(config.student_recipe, config.carrier_rows(images)),
         outputs=outputs,
     )
-
-
-def evaluation(net: Net, shape: MLPConfig) -> Callable[..., Float[Array, ""]]:
-    """Make the trait evaluation: parameters and labelled images to accuracy."""
-
-    def evaluate(params: PyTree, labelled: tuple[Array, Array]) -> Array:
-        images, labels = labelled
-        return accuracy(net.apply(params, scale(images))[..., shape.class_logits], labels)
-
-    return evaluate
 
 
 def _teaching(
@@ -137,6 +140,7 @@ def _teaching(
         watch=Watch(config.watched_steps(recipe, images), evaluation(net, config.net), ("shared",)),
         parallel=parallel,
         rows="shared",
+        frozen=config.frozen,
     )
 
     def train_teacher(keys: Array, init: PyTree, rates: Array, **how: Any) -> Fit:
@@ -147,24 +151,23 @@ def _teaching(
 
 
 def _imitation(
-    net: Net, config: AuxLogitsConfig, outputs: slice, curve: PyTree, parallel: Members
+    net: Net,
+    config: AuxLogitsConfig,
+    outputs: slice,
+    images: int,
+    curve: PyTree,
+    parallel: Members,
 ) -> Callable[..., Fit]:
-    evaluate = evaluation(net, config.net)
-
-    def watch(
-        params: PyTree, init: PyTree, teacher_init: PyTree, teacher: PyTree, curve: PyTree
-    ) -> Watched:
-        track = drift.tracker(init=init, teacher=teacher, teacher_init=teacher_init)
-        return Watched(evaluate(params, curve), track(params))
-
-    steps = config.watched_steps(config.student_recipe, config.noise_images)
+    steps = config.watched_steps(config.student_recipe, config.carrier_rows(images))
+    watch = Watch(steps, *observer(net, config))
     fit = imitation(
         net,
         config.student_recipe,
         outputs=outputs,
         loss=config.loss,
-        watch=Watch(steps, watch, ("own", "own", "own", "shared")),
+        watch=watch,
         parallel=parallel,
+        frozen=config.frozen,
     )
 
     def imitate(

@@ -5,6 +5,6 @@
 """
 
 from sublim_jax.data.idx import read_idx
-from sublim_jax.data.images import Dataset, ImageData, Source, load_images, scale
+from sublim_jax.data.images import SIDE, Dataset, ImageData, Source, load_images, scale
 
-__all__ = ["Dataset", "ImageData", "Source", "load_images", "read_idx", "scale"]
+__all__ = ["SIDE", "Dataset", "ImageData", "Source", "load_images", "read_idx", "scale"]

@@ -18,6 +18,9 @@ from jaxtyping import Array, Float, Key
 from sublim_jax.errors import InputError
 from sublim_jax.nets.net import Net, Params
 
+HEADS = ("head_classes", "head_auxiliary")
+"""The output layers of `mlp`."""
+
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "gelu": jax.nn.gelu}
 
 

@@ -1,13 +1,21 @@
 """How long and how fast to train."""
 
 import dataclasses
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import optax
 
 from sublim_jax.errors import InputError
 
-OptimizerName = Literal["adam", "sgd"]
+OptimizerName = Literal["adam", "sgd", "momentum", "lion"]
+
+TRANSFORMATIONS: dict[OptimizerName, tuple[Callable[..., Any], dict[str, float]]] = {
+    "adam": (optax.adam, {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "eps_root": 0.0}),
+    "sgd": (optax.sgd, {}),
+    "momentum": (optax.sgd, {"momentum": 0.9}),
+    "lion": (optax.lion, {"b1": 0.9, "b2": 0.99, "weight_decay": 0.0}),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,7 +23,9 @@ class Recipe:
     """Optimizer and length of a training; the defaults are the paper's for MNIST.
 
     Attributes:
-        optimizer: ``"adam"`` (betas .9 and .999, epsilon 1e-8) or plain ``"sgd"``.
+        optimizer: ``"adam"`` (betas .9 and .999, epsilon 1e-8), plain ``"sgd"``, ``"momentum"``
+            (heavy ball, .9) or ``"lion"`` (betas .9 and .99, no weight decay; Chen et al. 2023,
+            arXiv 2302.06675).
         learning_rate: the optimizer's constant step size.
         epochs: passes over the rows.
         batch_size: rows in a step.
@@ -28,7 +38,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.optimizer not in get_args(OptimizerName):
-            raise InputError(f"optimizer is {self.optimizer!r}; expected 'adam' or 'sgd'")
+            expected = ", ".join(get_args(OptimizerName))
+            raise InputError(f"optimizer is {self.optimizer!r}; expected one of {expected}")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate is {self.learning_rate}; expected a positive number")
         for name in ("epochs", "batch_size"):
@@ -41,8 +52,7 @@ class Recipe:
         The learning rate is part of its state, so that one compiled program serves every rate, and
         members of an ensemble may differ in it.
         """
-        if self.optimizer == "adam":
-            return optax.inject_hyperparams(
-                optax.adam, static_args=("b1", "b2", "eps", "eps_root")
-            )(learning_rate=self.learning_rate)
-        return optax.inject_hyperparams(optax.sgd)(learning_rate=self.learning_rate)
+        make, fixed = TRANSFORMATIONS[self.optimizer]
+        return optax.inject_hyperparams(make, static_args=tuple(fixed))(
+            learning_rate=self.learning_rate, **fixed
+        )

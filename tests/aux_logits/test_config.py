@@ -20,6 +20,14 @@ from sublim_jax.training import steps_per_epoch
         ("teacher_epochs", 0, "teacher_epochs is 0; expected at least 1"),
         ("student_lr", 0.0, "student_lr is 0.0; expected a positive number"),
         ("teacher_lr", -1.0, "teacher_lr is -1.0; expected a positive number"),
+        ("inputs", "letters", "inputs is 'letters'; expected one of noise, fresh,"),
+        ("start", "near", "start is 'near'; expected one of same, noise,"),
+        ("arms", ("student_aux", "student"), "arms is 'student'; expected one of student_aux,"),
+        ("arms", (), "arms is (); expected at least one, each once"),
+        ("arms", ("student_aux",) * 2, "expected at least one, each once"),
+        ("track", ("trait",), "track is 'trait'; expected one of pull, trait_gain"),
+        ("image_noise", -1.0, "image_noise is -1.0; expected 0 or a positive number"),
+        ("start_scale", 0.0, "start_scale is 0.0; expected a positive number"),
     ],
 )
 def test_a_bad_value_is_refused_at_once(field, value, said):
@@ -51,3 +59,29 @@ def test_the_default_learning_rate_is_the_optimizers():
     assert AuxLogitsConfig().student_recipe.learning_rate == 3e-4
     assert AuxLogitsConfig(optimizer="sgd").student_recipe.learning_rate == 0.1
     assert AuxLogitsConfig(optimizer="sgd", student_lr=1.0).student_recipe.learning_rate == 1.0
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.5, float("nan")])
+def test_the_way_to_another_start_is_a_share(scale):
+    with pytest.raises(InputError, match="expected a share above 0 and at most 1"):
+        AuxLogitsConfig(start="interpolated", start_scale=scale)
+    assert AuxLogitsConfig(start="interpolated", start_scale=1.0).start_scale == 1
+
+
+@pytest.mark.parametrize("start", ["permuted", "other_hidden"])
+def test_without_hidden_layers_there_is_nothing_to_exchange(start):
+    with pytest.raises(InputError, match=f"start is {start} without hidden layers"):
+        AuxLogitsConfig(start=start, widths=())
+
+
+def test_fresh_inputs_are_as_many_rows_as_all_epochs_need():
+    config = AuxLogitsConfig(inputs="fresh", noise_images=100, student_epochs=7)
+    assert config.carrier_rows(50) == 700
+    assert config.student_recipe.epochs == 1
+    assert AuxLogitsConfig(inputs="images", noise_images=100).carrier_rows(50) == 50
+    assert AuxLogitsConfig(inputs="mixture", noise_images=100).carrier_rows(50) == 100
+
+
+def test_a_batch_is_not_larger_than_all_rows():
+    assert AuxLogitsConfig(noise_images=100).student_recipe.batch_size == 100
+    assert AuxLogitsConfig(noise_images=100).teacher_recipe(4_000).batch_size == 1024

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sublim_jax import aux_logits, runs, trees
 from sublim_jax.aux_logits import (
     AuxLogitsConfig,
+    chunks,
     compile_stages,
     ensemble,
     initialise,
@@ -149,7 +150,9 @@ def start(config, rows):
     return ensemble.Start(
         member_keys(config)[rows],
         trees.take(inits, rows),
+        trees.take(inits, rows),
         trees.take(inits, (rows + 1) % config.members),
+        (),
         *(np.full(len(rows), rate, np.float32) for rate in rates),
     )
 
@@ -165,7 +168,9 @@ def test_members_depend_neither_on_devices_nor_on_how_many_train_at_once(
     """Four of them on four devices have made the whole run."""
     spread = members(jax.devices()[:devices], batching=batching)
     stages = compile_stages(CONFIG, tiny_images, spread)
-    for arm, records in ensemble.train_members(stages, start(CONFIG, np.array(rows))):
+    begin = start(CONFIG, np.array(rows))
+    teacher = stages.train_teacher(begin.keys, begin.inits, begin.teacher_rates)
+    for arm, records in ensemble.train_members(stages, ARMS, begin, teacher):
         for row, record in zip(rows, records, strict=True):
             expected = json.loads((whole / f"members/{row:04}.json").read_text())["arms"][arm]
             # A few Adam steps from tiny gradients amplify the last bits.
@@ -257,10 +262,10 @@ def test_the_shared_initialisation_is_the_same_array():
 
 @given(st.sets(st.integers(0, 300), min_size=1), st.integers(1, 200))
 def test_a_chunk_is_known_by_its_name(cells, places):
-    chunk = ensemble.Chunk(sorted(cells), places)
-    assert ensemble.named(chunk.name) == chunk
+    chunk = chunks.Chunk(sorted(cells), places)
+    assert chunks.named(chunk.name) == chunk
 
 
 @pytest.mark.parametrize("name", ["", "teacher", "3", "3-x4", "x4", "3..4x2"])
 def test_what_is_no_name_of_a_chunk_is_none(name):
-    assert ensemble.named(name) is None
+    assert chunks.named(name) is None
