@@ -76,7 +76,7 @@ class Checkpoints:
         self._writing = (
             training,
             path,
-            self._background.submit(_finish, path, response, _shapes(tree)),
+            self._background.submit(_finish, path, response, _names(tree), _shapes(tree)),
         )
 
     def wait(self) -> None:
@@ -156,15 +156,23 @@ def _flat(tree: PyTree) -> dict[str, Any]:
     return {str(i): leaf for i, leaf in enumerate(jax.tree.leaves(tree))}
 
 
-def _finish(path: Path, response: Any, shapes: list[list[int]]) -> None:
+def _finish(path: Path, response: Any, names: list[str], shapes: list[list[int]]) -> None:
     """Wait for a checkpoint to be whole; then write down what it holds, with checksums.
 
-    Orbax has checksums of its own for what describes the arrays, not for their values.
+    Orbax has checksums of its own for what describes the arrays, not for their values. The names
+    are those by which `sublim_jax.tensorfiles` lists the numbered leaves.
     """
     response.result()
     if hosts.is_first():
-        seal = {"shapes": shapes, "files": _checksums(path)}
+        seal = {"names": names, "shapes": shapes, "files": _checksums(path)}
         runs.write_whole(path / SEAL, json.dumps(seal).encode())
+
+
+def _names(tree: PyTree) -> list[str]:
+    return [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, _ in jax.tree.leaves_with_path(tree)
+    ]
 
 
 def _shapes(tree: PyTree) -> list[list[int]]:

@@ -1,0 +1,227 @@
+"""GGUF files, dequantised block by block.
+
+The header is read here and not by ``gguf.GGUFReader``, which keeps several arrays for every token
+of the vocabulary (160 MB and 2.7 s for 49,152 tokens, where skipping them takes .1 s) and maps the
+file into memory. Names of types, sizes of blocks and dequantisation are the package's.
+
+References:
+    ggml, docs/gguf.md: the specification of the format.
+"""
+
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from sublim_jax.errors import InputError
+from sublim_jax.tensorfiles.source import TensorInfo, check_request, reading, regrouped, some_of
+from sublim_jax.tensorfiles.values import BFLOAT16, PIECE, Readable, fill, read_blocks
+
+KIND = "a GGUF file"
+MARK = b"GGUF"
+VERSIONS = (2, 3)
+ALIGNMENT = 32  # where the file does not say another one
+MOST_DIMENSIONS = 8
+ROW = 4096  # elements that are dequantised side by side; gguf takes 16 such rows at a time
+PLAIN = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": BFLOAT16,
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+}
+
+
+class _Stored(NamedTuple):
+    shape: tuple[int, ...]
+    kind: Any  # gguf.GGMLQuantizationType
+    offset: int  # from the beginning of the file
+
+
+class GgufFile:
+    """A GGUF file; see `sublim_jax.tensorfiles.TensorSource`.
+
+    Shapes are in numpy's order, the reverse of the file's. Names and the order of the rows of
+    attention are those of llama.cpp.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the header.
+
+        Raises:
+            InputError: the file cannot be read, is damaged or cut short, or has a tensor of a type
+                that the package ``gguf`` cannot dequantise.
+        """
+        self.path = path
+        with reading(path, KIND), path.open("rb", buffering=1 << 20) as file:
+            self._stored = _header(path, _Cursor(path, file))
+        _check_types(path, self._stored)
+        self.tensors: Mapping[str, TensorInfo] = {
+            name: TensorInfo(name, stored.shape, _name_of(stored.kind))
+            for name, stored in self._stored.items()
+        }
+
+    def blocks(self, name: str, *, elements: int) -> Iterator[np.ndarray]:
+        """Read a tensor piece by piece; see `TensorSource.blocks`.
+
+        Raises:
+            InputError: of the request, or while reading, of the file.
+        """
+        check_request(self, name, elements)
+        return self._blocks(self._stored[name], elements)
+
+    def _blocks(self, stored: _Stored, elements: int) -> Iterator[np.ndarray]:
+        count, plain = math.prod(stored.shape), PLAIN.get(stored.kind.name)
+        with reading(self.path, KIND), self.path.open("rb", buffering=0) as file:
+            file.seek(stored.offset)
+            if plain is not None:
+                yield from read_blocks(file, plain, count, elements=elements)
+            else:
+                yield from regrouped(_dequantised(file, stored.kind, count), elements)
+
+
+class _Cursor:
+    """The header, read from front to back; lengths are checked before anything is allocated."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._file = file
+        self.size = path.stat().st_size
+        self.at = 0
+
+    def take(self, count: int) -> bytes:
+        self.at += count
+        if self.at > self.size:
+            raise EOFError
+        return self._file.read(count)
+
+    def skip(self, count: int) -> None:
+        self.at += count
+        if self.at > self.size:
+            raise EOFError
+        self._file.seek(self.at)
+
+    def number(self, form: str) -> int:
+        return struct.unpack(f"<{form}", self.take(struct.calcsize(form)))[0]
+
+    def text(self) -> str:
+        return self.take(self.number("Q")).decode()
+
+
+def _header(path: Path, cursor: _Cursor) -> dict[str, _Stored]:
+    mark = cursor.take(4) if cursor.size >= 4 else b""
+    if mark != MARK:
+        raise InputError(f"{path} begins with {mark!r}; expected {MARK!r}")
+    version = cursor.number("I")
+    if version not in VERSIONS:
+        swapped = int.from_bytes(version.to_bytes(4, "little"), "big") in VERSIONS
+        raise InputError(
+            f"{path} has version {version}{' and big-endian numbers' * swapped}; expected a "
+            f"little-endian GGUF file of version {' or '.join(map(str, VERSIONS))}"
+        )
+    tensors, fields = cursor.number("Q"), cursor.number("Q")
+    alignment = ALIGNMENT
+    for _ in range(fields):
+        name, value = cursor.text(), _field(cursor)
+        alignment = value if name == "general.alignment" else alignment
+    if not alignment or alignment & (alignment - 1):
+        raise InputError(f"{path} has general.alignment {alignment}; expected a power of two")
+    found = [_tensor(cursor) for _ in range(tensors)]
+    start = -(-cursor.at // alignment) * alignment
+    return _placed(path, found, start, cursor.size)
+
+
+def _field(cursor: _Cursor) -> int | None:
+    """Pass over a field; returns its value if it is an unsigned integer."""
+    from gguf import GGUFValueType
+
+    forms = {"UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q"}
+    widths = forms | {"INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q"}
+    widths |= {"FLOAT32": "f", "FLOAT64": "d", "BOOL": "?"}
+    kind = GGUFValueType(cursor.number("I")).name
+    if kind in forms:
+        return cursor.number(forms[kind])
+    if kind == "ARRAY":
+        kind, count = GGUFValueType(cursor.number("I")).name, cursor.number("Q")
+        if kind == "STRING":
+            for _ in range(count):
+                cursor.take(cursor.number("Q"))
+        elif kind in widths:
+            cursor.skip(count * struct.calcsize(widths[kind]))
+        else:
+            raise ValueError("arrays of arrays")
+    elif kind == "STRING":
+        cursor.take(cursor.number("Q"))
+    else:
+        cursor.skip(struct.calcsize(widths[kind]))
+    return None
+
+
+def _tensor(cursor: _Cursor) -> tuple[str, tuple[int, ...], Any, int]:
+    from gguf import GGMLQuantizationType
+
+    name, dimensions = cursor.text(), cursor.number("I")
+    if dimensions > MOST_DIMENSIONS:
+        raise ValueError(f"{dimensions} dimensions")
+    shape = tuple(cursor.number("Q") for _ in range(dimensions))[::-1]
+    return name, shape, GGMLQuantizationType(cursor.number("I")), cursor.number("Q")
+
+
+def _placed(path: Path, found: list[Any], start: int, size: int) -> dict[str, _Stored]:
+    """Check that every tensor lies inside the file and none occurs twice."""
+    from gguf import GGML_QUANT_SIZES
+
+    placed = {}
+    for name, shape, kind, offset in found:
+        block, width = GGML_QUANT_SIZES[kind]
+        count = math.prod(shape)
+        length = count // block * width
+        last = shape[-1] if shape else 1
+        if last % block or start + offset + length > size or name in placed:
+            raise InputError(
+                f"{path} puts tensor {name!r} of shape {shape} and type {kind.name} at bytes "
+                f"{start + offset} to {start + offset + length} of {size}; expected each name "
+                f"once, inside the file, with rows of whole blocks of {block}"
+            )
+        placed[name] = _Stored(shape, kind, start + offset)
+    return placed
+
+
+def _check_types(path: Path, stored: Mapping[str, _Stored]) -> None:
+    """Refuse what cannot be dequantised before anything is read; a block of zeros tells."""
+    from gguf import GGML_QUANT_SIZES, quants
+
+    kinds = {entry.kind for entry in stored.values()}
+    for kind in sorted(kind for kind in kinds if kind.name not in PLAIN):
+        try:
+            quants.dequantize(np.zeros(GGML_QUANT_SIZES[kind][1], np.uint8), kind)
+        except NotImplementedError:
+            names = [name for name, entry in stored.items() if entry.kind == kind]
+            raise InputError(
+                f"{path} stores tensor {some_of(names)} as {kind.name}; expected a type that the "
+                "package gguf can dequantise"
+            ) from None
+
+
+def _name_of(kind: Any) -> str:
+    return PLAIN[kind.name].name if kind.name in PLAIN else kind.name
+
+
+def _dequantised(file: Readable, kind: Any, count: int) -> Iterator[np.ndarray]:
+    from gguf import GGML_QUANT_SIZES, quants
+
+    block, width = GGML_QUANT_SIZES[kind]
+    buffer = np.empty(PIECE // block * width, np.uint8)
+    for start in range(0, count, PIECE):
+        size = min(PIECE, count - start)
+        raw = buffer[: size // block * width]
+        fill(file, raw)
+        whole = size // ROW * ROW  # long rows are slow; what is left over makes a short one
+        rows = raw[: whole // block * width].reshape(-1, ROW // block * width)
+        parts = [quants.dequantize(part, kind) for part in (rows, raw[rows.size :]) if part.size]
+        yield np.concatenate([part.reshape(-1) for part in parts])
