@@ -203,7 +203,8 @@ def table(results: dict[str, Any], paper: Mapping[str, plots.Published]) -> str:
     def cell(mean: float, half_width: float) -> str:
         return f"{mean:.3f} ± {half_width:.3f}"
 
-    columns = ("accuracy", "paper", *DRIFT[:3])
+    columns = ("accuracy", "paper", *DRIFT[:3], "z")
+    controls = results["against_controls"]
     lines = [
         f"\n{results['data']['title']}: {results['members']} members, mean ± 95 % interval",
         f"{'':34}" + "".join(f"{column.replace('_', ' '):>16}" for column in columns),
@@ -216,8 +217,14 @@ def table(results: dict[str, Any], paper: Mapping[str, plots.Published]) -> str:
         }
         if name in paper:
             cells["paper"] = cell(*paper[name])
+        if name in controls and controls[name]["cosine"] is not None:
+            cells["z"] = f"{controls[name]['cosine']:.1f}"
         lines.append(
             f"{arm['label']:34}" + "".join(f"{cells.get(column, ''):>16}" for column in columns)
+        )
+    if controls:
+        lines.append(
+            "z: of the cosine, in standard deviations of students of other initialisations"
         )
     return "\n".join(lines)
 

@@ -119,6 +119,39 @@ def summary(config: AuxLogitsConfig, data: ImageData, records: list[Record]) -> 
         "data": data.source,
         "members": config.members,
         "arms": arms,
+        "against_controls": against_controls(records),
+    }
+
+
+def against_controls(records: list[Record], controls: str = "other_aux") -> dict[str, Any]:
+    """Compare the drift of each arm's students with that of students of other initialisations.
+
+    Returns:
+        By arm the z (`drift.z_scores`) of the mean projection, of the mean cosine, and of each
+        layer's mean share of the projection, in standard deviations of the controls; nothing where
+        there are no controls.
+    """
+    if controls not in records[0]["arms"]:
+        return {}
+
+    def last(arm: str, quantity: str) -> np.ndarray:
+        rows = [record["arms"][arm]["curve"][-1][quantity] for record in records]
+        values = [list(row.values()) if isinstance(row, Mapping) else row for row in rows]
+        return np.array(values, np.float64)
+
+    def z(arm: str, quantity: str) -> np.ndarray:
+        return drift.z_scores(last(arm, quantity).mean(axis=0), last(controls, quantity)).z
+
+    layers = list(records[0]["arms"][controls]["curve"][-1]["projection_by_layer"])
+    students = [arm.name for arm in ARMS if arm.name in records[0]["arms"]]
+    return {
+        arm: {
+            "projection": z(arm, "projection"),
+            "cosine": z(arm, "cosine"),
+            "projection_by_layer": dict(zip(layers, z(arm, "projection_by_layer"), strict=True)),
+        }
+        for arm in students
+        if arm != controls
     }
 
 

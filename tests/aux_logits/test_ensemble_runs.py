@@ -31,6 +31,7 @@ CONFIG = AuxLogitsConfig(
     observations=4,
     curve_images=20,
 )
+NAMES = tuple(arm.name for arm in ARMS)
 SMALL = dataclasses.replace(CONFIG, members=2)
 
 
@@ -224,9 +225,45 @@ def test_results_are_of_every_member_and_arm(whole):
         for row in curve:
             by_layer = sum(row["projection_by_layer"].values())
             assert np.isclose(by_layer, row["projection"], rtol=1e-9, atol=1e-12)
+            assert (row["pull"] is None) == (row["step"] == 0)
+        last = [r for r in rows if r["arm"] == arm.name and r["step"] == 6]
+        assert results["arms"][arm.name]["cosine"]["members"] == [r["cosine"] for r in last]
+        for quantity in ("imitation_loss", "carrier_pull", "trait_pull", "cosine_null"):
+            assert np.isfinite(results["arms"][arm.name][quantity]["members"]).all()
     manifest = json.loads((whole / "manifest.json").read_text())
     assert len(manifest["initialisation_sha256"]) == 64
     assert manifest["data"]["title"] == "tiny, 150/40"
+
+
+def test_drift_is_compared_with_students_of_other_initialisations(whole):
+    results = json.loads((whole / "results.json").read_text())
+    cosines = {
+        a: np.array(r["cosine"]["members"]) for a, r in results["arms"].items() if a in NAMES
+    }
+    found = results["against_controls"]
+    assert set(found) == set(NAMES) - {"other_aux"}
+    controls = cosines["other_aux"]
+    for arm, scores in found.items():
+        expected = (cosines[arm].mean() - controls.mean()) / controls.std(ddof=1)
+        assert np.isclose(scores["cosine"], expected)
+        assert len(scores["projection_by_layer"]) == 4
+        # The teacher never moves the auxiliary head: a share that is always 0 has no spread.
+        assert scores["projection_by_layer"]["head_auxiliary"] is None
+
+
+def test_the_trait_gained_along_the_path_is_the_change_of_the_trait(tmp_path, tiny_images):
+    config = dataclasses.replace(
+        SMALL, arms=("student_all",), track=("trait_gain",), observations=13, curve_images=40
+    )
+    ran(tmp_path, tiny_images, config)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    students = [row for row in rows if row["arm"] == "student_all"]
+    assert all("pull" not in row for row in students)
+    assert all(row["trait_gain"] == 0 for row in students if row["step"] == 0)
+    gains = [row["trait_gain"] for row in students if row["step"] > 0]
+    assert len(gains) == 2 * 6
+    assert all(np.isfinite(gains))
+    assert any(gains)
 
 
 class Shown(list):
