@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats as scipy_stats
 
 
 class Interval(NamedTuple):
@@ -33,6 +32,9 @@ def t_interval(values: Float[np.ndarray, "runs ..."], *, confidence: float = 0.9
     References:
         The Nature version of Cloud, Le et al. (2026) reports t intervals over training seeds.
     """
+    # Imported here: it takes most of a second and 58 MB, and figures import this module.
+    from scipy import stats as scipy_stats
+
     values = np.asarray(values, dtype=np.float64)
     runs = values.shape[0]
     mean = values.mean(axis=0)
@@ -72,11 +74,13 @@ def rank_correlation(
     found = _spearman(pairs[:, drawn])
     sound = found[~np.isnan(found)]  # a resample of one setting alone has no correlation
     ends = (1 - confidence) / 2, (1 + confidence) / 2
-    low, high = np.quantile(sound, ends) if len(sound) else (np.nan, np.nan)
+    low, high = np.quantile(sound, ends) if len(sound) else np.full(2, np.nan)
     return Interval(_spearman(pairs), low, high)
 
 
 def _spearman(pairs: Float[np.ndarray, "2 ... pairs"]) -> np.ndarray:
+    from scipy import stats as scipy_stats
+
     ranks = scipy_stats.rankdata(pairs, axis=-1)
     ranks -= ranks.mean(axis=-1, keepdims=True)
     lengths = np.sqrt((ranks**2).sum(axis=-1).prod(axis=0))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from scipy import stats as scipy_stats
 
-from sublim_jax.stats import t_interval
+from sublim_jax.stats import rank_correlation, t_interval
 
 samples = hnp.arrays(np.float64, st.integers(2, 8), elements=st.floats(-1e3, 1e3))
 
@@ -82,3 +82,37 @@ def test_an_undefined_entry_does_not_spread():
     for field, expected in zip(interval, whole, strict=True):
         assert np.isnan(field[1])
         np.testing.assert_allclose(field[[0, 2]], expected[[0, 2]])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_rank_correlation_is_scipys(ties):
+    random = np.random.default_rng(4)
+    a, b = random.normal(size=(2, 30))
+    b += a
+    if ties:
+        a, b = np.round(a), np.round(b)
+    expected = scipy_stats.spearmanr(a, b).statistic
+    found = rank_correlation(a, b)
+    assert found.mean == pytest.approx(expected, abs=1e-12)
+    assert found.low < found.mean < found.high
+
+
+def test_the_interval_of_a_rank_correlation_covers_about_as_often_as_it_says():
+    random = np.random.default_rng(5)
+    # Spearman's rho of a bivariate normal with correlation r.
+    r, trials = 0.6, 300
+    true = 6 / np.pi * np.arcsin(r / 2)
+    covered = 0
+    for _ in range(trials):
+        a, noise = random.normal(size=(2, 40))
+        found = rank_correlation(a, r * a + np.sqrt(1 - r**2) * noise, resamples=400)
+        covered += found.low <= true <= found.high
+    assert 0.88 < covered / trials < 0.99
+
+
+def test_a_rank_correlation_that_is_not_defined_is_nan():
+    rising = np.arange(5.0)
+    assert np.isnan(rank_correlation(rising, np.ones(5)).mean)
+    assert np.isnan(rank_correlation(rising[:2], rising[:2]).mean)
+    with_gap = np.where(rising == 2, np.nan, rising)
+    assert rank_correlation(with_gap, rising**2).mean == pytest.approx(1)

@@ -127,7 +127,7 @@ def our_phases(
     curve = len(stages.student_steps) * setup.curve_images * 2 * weights(setup, classes)
     flops = rows * training_flops(setup, classes) + curve
     teacher = timed("teacher", flops, stages.train_teacher, keys, inits, teacher_rate).params
-    noise = timed("noise", 0, stages.draw_noise, keys)
+    noise = timed("noise", 0, stages.draw_inputs, keys)
     forward = setup.noise_images * 2 * weights(setup, outputs)
     logits = timed("targets", forward, stages.teacher_logits, teacher, noise)
     rows = setup.noise_images * setup.student_epochs

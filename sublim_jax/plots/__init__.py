@@ -6,6 +6,8 @@ from sublim_jax.plots.arms import Published as Published
 from sublim_jax.plots.arms import curve_panels as curve_panels
 from sublim_jax.plots.arms import interval_bars as interval_bars
 from sublim_jax.plots.arms import scatter_panels as scatter_panels
+from sublim_jax.plots.heatmap import Heat as Heat
+from sublim_jax.plots.heatmap import heat_maps as heat_maps
 from sublim_jax.plots.style import Look as Look
 from sublim_jax.plots.style import looks as looks
 from sublim_jax.plots.style import save as save

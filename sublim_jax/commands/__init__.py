@@ -1,0 +1,57 @@
+"""The command ``sublim-jax``: one subcommand for each task at the command line.
+
+Exit statuses: 0 done, 2 refused with a sentence, 130 interrupted by hand, 141 nobody reads on.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+import tyro
+
+from sublim_jax.commands.drift import Drift
+from sublim_jax.errors import InputError
+
+
+class Command(Protocol):
+    """A task with its options."""
+
+    def run(self) -> None:
+        """Do it."""
+
+
+COMMANDS: dict[str, type[Command]] = {"drift": Drift}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Parse a command line, do what it says, exit as the head of this file says.
+
+    Args:
+        args: words of the command line; those of the process by default.
+    """
+    app = tyro.extras.SubcommandApp()
+    for name, command in COMMANDS.items():
+        app.command(name=name)(command)
+    try:
+        chosen = app.cli(
+            prog="sublim-jax",
+            description="Explain, measure and predict subliminal learning.",
+            args=args,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+        chosen.run()
+        sys.stdout.flush()
+    except InputError as fault:
+        _leave(f"error: {fault}", 2)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    except BrokenPipeError:
+        # Python would try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _leave(message: str, status: int) -> None:
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(status)
