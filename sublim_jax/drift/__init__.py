@@ -32,6 +32,13 @@ from sublim_jax.drift.nulls import parameter_counts as parameter_counts
 from sublim_jax.drift.nulls import sign_concentration as sign_concentration
 from sublim_jax.drift.nulls import sign_null as sign_null
 from sublim_jax.drift.nulls import z_scores as z_scores
+from sublim_jax.drift.path import Barrier as Barrier
+from sublim_jax.drift.path import barrier as barrier
+from sublim_jax.drift.path import straight_path as straight_path
+from sublim_jax.drift.plane import Plane as Plane
+from sublim_jax.drift.plane import coordinates as coordinates
+from sublim_jax.drift.plane import plane_through as plane_through
+from sublim_jax.drift.plane import plane_values as plane_values
 from sublim_jax.drift.products import Products as Products
 from sublim_jax.drift.products import inner_products as inner_products
 from sublim_jax.drift.products import total as total
