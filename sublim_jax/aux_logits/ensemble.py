@@ -63,7 +63,7 @@ class Start(NamedTuple):
     inits: PyTree
     begins: PyTree
     others: PyTree
-    units: tuple[Int[Array, "members width"], ...]
+    units: tuple[Int[Array | np.ndarray, "members width"], ...]
     teacher_rates: Float[Array, " members"]
     student_rates: Float[Array, " members"]
 

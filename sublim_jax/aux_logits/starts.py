@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
-from sublim_jax import rng
+from sublim_jax import rng, trees
 from sublim_jax.aux_logits.config import AuxLogitsConfig, Start
 from sublim_jax.drift import alignment
 from sublim_jax.nets import HEADS
@@ -71,11 +71,9 @@ def aligned(config: AuxLogitsConfig, begins: PyTree, inits: PyTree) -> tuple[np.
     """
     spec = hidden_units(config)
     members = len(jax.tree.leaves(inits)[0])
+    begins, inits = jax.device_get((begins, inits))
     found = [
-        alignment.find_permutations(
-            *(jax.tree.map(lambda a, m=member: np.asarray(a[m]), tree) for tree in (begins, inits)),
-            spec,
-        )
+        alignment.find_permutations(trees.take(begins, member), trees.take(inits, member), spec)
         for member in range(members)
     ]
     return tuple(np.stack(layer) for layer in zip(*found, strict=True))
