@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # several programs compile in each command
+
 SCRIPT = Path(__file__).parents[2] / "experiments" / "distance_vs_transfer.py"
 SMALL = (
     *("--members", "2", "--noise-images", "96", "--widths", "8", "8", "--student-epochs", "1"),

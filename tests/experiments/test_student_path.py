@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # several programs compile in each command
+
 SCRIPT = Path(__file__).parents[2] / "experiments" / "student_path.py"
 SMALL = (
     *("--members", "2", "--noise-images", "96", "--batch-size", "32", "--widths", "8", "8"),
