@@ -21,9 +21,9 @@ comes with all logits, whose accuracy goes from .77 through .48 to .94.
 ``plane.png`` has two planes of the first member, through initialisation, teacher and student (Li et
 al. 2018, arXiv 1712.09913), with the student's path: same and other initialisation. Distances on it
 are those of the parameters, in units of the way from the student's initialisation to the teacher.
-The student of the same initialisation ends at .209 ± .012 of that way and .421 ± .011 across, at
-most .170 ± .017 off the plane before; that of another at .011 and .126. ``barrier.png`` has the
-straight lines to the teacher of all members.
+The student of the same initialisation ends at .209 ± .012 of that way and .421 ± .011 across, and
+its path is up to .170 ± .017 off the plane; that of another ends at .011 and .126.
+``barrier.png`` has the straight lines to the teacher of all members.
 """
 
 import dataclasses

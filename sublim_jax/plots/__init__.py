@@ -8,6 +8,11 @@ from sublim_jax.plots.arms import interval_bars as interval_bars
 from sublim_jax.plots.arms import scatter_panels as scatter_panels
 from sublim_jax.plots.heatmap import Heat as Heat
 from sublim_jax.plots.heatmap import heat_maps as heat_maps
+from sublim_jax.plots.plane import Field as Field
+from sublim_jax.plots.plane import Scene as Scene
+from sublim_jax.plots.plane import barrier_curves as barrier_curves
+from sublim_jax.plots.plane import growing_paths as growing_paths
+from sublim_jax.plots.plane import plane_strip as plane_strip
 from sublim_jax.plots.style import Look as Look
 from sublim_jax.plots.style import looks as looks
 from sublim_jax.plots.style import save as save
