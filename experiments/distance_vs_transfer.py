@@ -7,7 +7,7 @@ and how well it classifies; over the settings, rank correlations tell which dist
 trait.
 
     python experiments/distance_vs_transfer.py                  # 53 settings, 5 members
-    python experiments/distance_vs_transfer.py --quick          # 5 settings, 2 members, a minute
+    python experiments/distance_vs_transfer.py --quick          # 4 settings, 2 members, a minute
     python experiments/distance_vs_transfer.py --preset full    # 32 members, for an accelerator
     python experiments/distance_vs_transfer.py --factors width inputs
 

@@ -133,7 +133,7 @@ def factors_of(base: AuxLogitsConfig, steps: int, images: int) -> dict[str, list
             *each((300,), lambda m: {"aux": m}, arms=BOTH_OUTPUTS, size="full"),
         ],
         "imitation loss": [
-            Level("MSE", {"loss": "mse"}, size="quick"),
+            Level("MSE", {"loss": "mse"}),
             Level("MSE, 10 logits", {"loss": "mse", "aux": 10}),
         ],
         "noise on the start": [
