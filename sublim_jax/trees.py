@@ -25,6 +25,13 @@ def take(tree: PyTree, index: Any) -> PyTree:
     return jax.tree.map(lambda array: array[index], tree)
 
 
+def wide(tree: PyTree) -> PyTree:
+    """Give every array in float32 or, where it is wider already, as it is."""
+    return jax.tree.map(
+        lambda x: jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32)), tree
+    )
+
+
 def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
     """Take the Euclidean inner product of two trees of the same structure, in float32 or wider."""
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sublim_jax import trees
 from sublim_jax.errors import InputError
 
 
@@ -70,7 +71,7 @@ def cka_change(
 
 def _centred(features: Float[Array, "rows a"]) -> Float[Array, "rows a"]:
     """Subtract the mean of every feature, and bring the matrix to length 1."""
-    features = jnp.asarray(features, jnp.promote_types(jnp.result_type(features), jnp.float32))
+    features = trees.wide(features)
     # Rounding of the mean would leave a constant feature a direction.
     constant = jnp.all(features == features[:1], axis=0, keepdims=True)
     mean = jnp.mean(features, axis=0, keepdims=True)

@@ -53,11 +53,11 @@ def function_products(
     Raises:
         InputError: there are no inputs, or ``chunk`` is below 1.
     """
-    init, student, teacher = map(_wide, (init, student, teacher))
+    init, student, teacher = map(trees.wide, (init, student, teacher))
 
     def chunk_sums(rows: PyTree) -> Products:
         at_init, at_student, at_teacher = (
-            _wide(apply(params, rows)[..., outputs]) for params in (init, student, teacher)
+            trees.wide(apply(params, rows)[..., outputs]) for params in (init, student, teacher)
         )
         vectors = (at_student - at_init, at_teacher - at_init, at_init)
         return _row_sums(vectors, vectors)
@@ -104,7 +104,7 @@ def gauss_newton_products(
         Martens 2020, arXiv 1412.1193 (the generalised Gauss-Newton matrix). Cloud, Le et al. 2025,
         arXiv 2507.14805, section 6.
     """
-    init = _wide(init)
+    init = trees.wide(init)
     displacements = [
         # A tangent has the type of its parameter.
         jax.tree.map(lambda p, d: jnp.asarray(d, p.dtype), init, displacement)
@@ -112,7 +112,10 @@ def gauss_newton_products(
     ]
 
     def chunk_sums(rows: PyTree) -> Products:
-        at_init, push = jax.linearize(lambda params: _wide(apply(params, rows)[..., outputs]), init)
+        def chosen(params: PyTree) -> Array:
+            return trees.wide(apply(params, rows)[..., outputs])
+
+        at_init, push = jax.linearize(chosen, init)
         vectors = (*map(push, displacements), at_init)
         return _row_sums(vectors, [hessian_product(loss, at_init, v) for v in vectors])
 
@@ -135,7 +138,7 @@ def weighted_products(student: PyTree, teacher: PyTree, init: PyTree, weights: P
     Returns:
         Products with one entry per layer, as from `inner_products`.
     """
-    student, teacher, init, weights = map(_wide, (student, teacher, init, weights))
+    student, teacher, init, weights = map(trees.wide, (student, teacher, init, weights))
     weighted_student, weighted_teacher, weighted_init = (
         jax.tree.map(jnp.multiply, weights, tree) for tree in (student, teacher, init)
     )
@@ -182,10 +185,4 @@ def _row_sums(vectors: Sequence[Array], images: Sequence[Array]) -> Products:
         teacher=inner(teacher, images[1]),
         student_teacher=inner(student, images[1]),
         init=inner(init, images[2]),
-    )
-
-
-def _wide(tree: PyTree) -> PyTree:
-    return jax.tree.map(
-        lambda x: jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32)), tree
     )

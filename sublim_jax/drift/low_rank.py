@@ -92,7 +92,7 @@ def difference(x: LowRank, y: LowRank) -> LowRank:
 
     def padded(z: LowRank) -> tuple[Array, Array]:
         missing = ((0, 0), (0, rank - z.a.shape[1]))
-        return jnp.pad(_wide(z.a), missing), jnp.pad(_wide(z.b), missing[::-1])
+        return jnp.pad(trees.wide(z.a), missing), jnp.pad(trees.wide(z.b), missing[::-1])
 
     (a1, b1), (a2, b2) = padded(x), padded(y)
     moved = x.scale * (a1 - a2) + (x.scale - y.scale) * a2
@@ -178,7 +178,7 @@ def subspace_overlap(x: Float[Array, "d r1"], y: Float[Array, "d r2"]) -> Overla
 
 def _basis(columns: Float[Array, "d r"]) -> Float[Array, "d r"]:
     """Orthonormal basis of the columns, NaN where they are linearly dependent."""
-    q, r = jnp.linalg.qr(_wide(columns))
+    q, r = jnp.linalg.qr(trees.wide(columns))
     sizes = jnp.linalg.svd(r, compute_uv=False)
     dependent = sizes[-1] <= sizes[0] * max(columns.shape) * jnp.finfo(r.dtype).eps
     return jnp.where(dependent, jnp.nan, q)
@@ -225,8 +225,4 @@ def _check(x: LowRank, y: LowRank) -> None:
 
 def _scaled(x: LowRank) -> tuple[Array, Array]:
     _check(x, x)
-    return x.scale * _wide(x.a), _wide(x.b)
-
-
-def _wide(array: Array) -> Array:
-    return jnp.asarray(array, jnp.promote_types(jnp.result_type(array), jnp.float32))
+    return x.scale * trees.wide(x.a), trees.wide(x.b)

@@ -18,7 +18,7 @@ def projection(products: Products) -> Any:
 
     1 where the student has gone all the way of the teacher, 0 where it moved at right angles.
     """
-    return _divide(products.student_teacher, products.teacher)
+    return quotient(products.student_teacher, products.teacher)
 
 
 def projection_by_layer(products: Products) -> Any:
@@ -26,18 +26,18 @@ def projection_by_layer(products: Products) -> Any:
 
     They add up to ``projection(total(products))`` exactly, which cosines of layers do not.
     """
-    return _divide(products.student_teacher, total(products).teacher[..., None])
+    return quotient(products.student_teacher, total(products).teacher[..., None])
 
 
 def cosine(products: Products) -> Any:
     """Cosine of the angle between the displacements, ``<d_S, d_T> / (|d_S| |d_T|)``."""
     # The product of two roots: the product of squared lengths can underflow in float32.
-    return _divide(products.student_teacher, products.student**0.5 * products.teacher**0.5)
+    return quotient(products.student_teacher, products.student**0.5 * products.teacher**0.5)
 
 
 def relative_length(products: Products) -> Any:
     """Length of the student's displacement in units of the teacher's, ``|d_S| / |d_T|``."""
-    return _divide(products.student, products.teacher) ** 0.5
+    return quotient(products.student, products.teacher) ** 0.5
 
 
 def perpendicular_norm(products: Products) -> Any:
@@ -57,7 +57,7 @@ def distance_reduction(products: Products) -> Any:
     a positive projection and be further from its teacher: R > 0 exactly when
     ``rho > kappa**2 / 2``.
     """
-    change = _divide(products.student, products.teacher) - 2 * projection(products)
+    change = quotient(products.student, products.teacher) - 2 * projection(products)
     xp = change.__array_namespace__()
     # A student on top of its teacher is at -1, or by rounding just below.
     arrived = change <= -1
@@ -70,7 +70,8 @@ def distance_ratio(products: Products) -> Any:
     return 1 - distance_reduction(products)
 
 
-def _divide(numerator: Any, denominator: Any) -> Any:
+def quotient(numerator: Any, denominator: Any) -> Any:
+    """Divide elementwise, numpy or jax arrays; NaN where the denominator is 0."""
     xp = denominator.__array_namespace__()
     defined = denominator != 0
     return xp.where(defined, numerator / xp.where(defined, denominator, 1), xp.nan)

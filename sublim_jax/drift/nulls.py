@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from sublim_jax import trees
-from sublim_jax.drift.metrics import cosine, relative_length
+from sublim_jax.drift.metrics import cosine, quotient, relative_length
 from sublim_jax.drift.products import Products, total
 from sublim_jax.errors import InputError
 
@@ -86,7 +86,7 @@ def isotropic_null(products: Products, counts: Int[np.ndarray, " layers"]) -> Nu
             f"counts has shape {counts.shape}; "
             f"expected one count for each layer, {by_layer.teacher.shape[-1:]}"
         )
-    return _null(by_layer, _quotient(1.0, counts), _quotient(1.0, counts.sum()))
+    return _null(by_layer, quotient(1.0, counts), quotient(1.0, counts.sum()))
 
 
 def sign_concentration(
@@ -129,7 +129,7 @@ def sign_null(products: Products, concentration: Float[Any, "*batch layers"]) ->
     # A layer that has not moved has no cosine, but adds nothing to that of the whole.
     overlap = np.where(weights > 0, weights * concentration, 0.0).sum(axis=-1)
     whole = total(by_layer)
-    return _null(by_layer, concentration, _quotient(overlap, whole.student * whole.teacher))
+    return _null(by_layer, concentration, quotient(overlap, whole.student * whole.teacher))
 
 
 def z_scores(values: Float[Any, "..."], controls: Float[Any, "controls ..."]) -> ZScores:
@@ -167,7 +167,7 @@ def z_scores(values: Float[Any, "..."], controls: Float[Any, "controls ..."]) ->
     # Rounding of the mean would give equal controls a spread.
     equal = controls.max(axis=0) == controls.min(axis=0)
     sd = np.where(equal, 0.0, sd)
-    return ZScores(_quotient(values - mean, sd), mean, sd)
+    return ZScores(quotient(values - mean, sd), mean, sd)
 
 
 def _null(by_layer: Products, layer_variance: Any, variance: Any) -> Null:
@@ -186,7 +186,7 @@ def _scaled_layers(tree: Mapping[str, PyTree]) -> dict[str, PyTree]:
     """Bring each layer's largest entry to 1: fourth powers of short displacements underflow."""
 
     def scaled(layer: PyTree) -> PyTree:
-        wide = jax.tree.map(_wide, layer)
+        wide = trees.wide(layer)
         sizes = (jnp.max(jnp.abs(x), initial=0) for x in jax.tree.leaves(wide))
         largest = functools.reduce(jnp.maximum, sizes, 0.0)
         return jax.tree.map(lambda x: x / largest, wide)
@@ -194,14 +194,5 @@ def _scaled_layers(tree: Mapping[str, PyTree]) -> dict[str, PyTree]:
     return {name: scaled(tree[name]) for name in trees.layers(tree)}
 
 
-def _wide(array: Array) -> Array:
-    return jnp.asarray(array, jnp.promote_types(jnp.result_type(array), jnp.float32))
-
-
 def _float64(products: Products) -> Products:
     return Products(*(None if p is None else np.asarray(p, np.float64) for p in products))
-
-
-def _quotient(numerator: Any, denominator: Any) -> Any:
-    defined = np.asarray(denominator) != 0
-    return np.where(defined, numerator / np.where(defined, denominator, 1.0), np.nan)

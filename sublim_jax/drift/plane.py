@@ -96,7 +96,7 @@ def coordinates(plane: Plane, params: PyTree) -> Coordinates:
     ``x = <theta - theta_0, e_1> / u``, ``y = <theta - theta_0, e_2> / u`` and
     ``off = |theta - theta_0 - u x e_1 - u y e_2| / u`` with the plane's unit ``u``.
     """
-    way = trees.sub(_wide(params), plane.origin)
+    way = trees.sub(trees.wide(params), plane.origin)
     x, y = trees.dot(way, plane.first), trees.dot(way, plane.second)
     off = trees.norm(_without(_without(way, x, plane.first), y, plane.second))
     return Coordinates(x / plane.unit, y / plane.unit, off / plane.unit)
@@ -140,8 +140,8 @@ def plane_values(
 @jax.jit
 def _laid(init: PyTree, teacher: PyTree, student: PyTree) -> tuple[Plane, Array, Array, Array]:
     """Lay a plane that may be none; give the lengths by which to judge it."""
-    origin = _wide(init)
-    toward, moved = trees.sub(_wide(teacher), origin), trees.sub(_wide(student), origin)
+    origin = trees.wide(init)
+    toward, moved = trees.sub(trees.wide(teacher), origin), trees.sub(trees.wide(student), origin)
     length = trees.norm(toward)
     first = _scaled(toward, length)
     across = _without(moved, trees.dot(moved, first), first)
@@ -150,10 +150,6 @@ def _laid(init: PyTree, teacher: PyTree, student: PyTree) -> tuple[Plane, Array,
     height = trees.norm(across)
     plane = Plane(origin, first, _scaled(across, height), length)
     return plane, length, trees.norm(moved), height
-
-
-def _wide(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32)), tree)
 
 
 def _scaled(tree: PyTree, length: Array) -> PyTree:
