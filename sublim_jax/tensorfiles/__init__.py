@@ -9,6 +9,7 @@ from sublim_jax.tensorfiles.adapter import LowRank as LowRank
 from sublim_jax.tensorfiles.adapter import open_adapter as open_adapter
 from sublim_jax.tensorfiles.adapter_config import is_adapter as is_adapter
 from sublim_jax.tensorfiles.opening import open_tensors as open_tensors
+from sublim_jax.tensorfiles.source import Renamed as Renamed
 from sublim_jax.tensorfiles.source import TensorInfo as TensorInfo
 from sublim_jax.tensorfiles.source import TensorSource as TensorSource
 from sublim_jax.tensorfiles.source import read_tensor as read_tensor

@@ -11,7 +11,7 @@ import numpy as np
 from sublim_jax.errors import InputError
 from sublim_jax.tensorfiles.adapter_config import CONFIG, LoraConfig, read_config
 from sublim_jax.tensorfiles.safetensor import SafetensorsFile
-from sublim_jax.tensorfiles.source import TensorInfo, TensorSource, check_request, read_tensor
+from sublim_jax.tensorfiles.source import Renamed, TensorSource, read_tensor
 
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -103,7 +103,7 @@ def open_adapter(path: Path, base: TensorSource) -> Adapter:
         raise InputError(
             f"{source.path} replaces {'; '.join(misfits)}; expected the shapes of {base.path}"
         )
-    return Adapter(path, _LowRanks(source, pairs), _Renamed(source, whole))
+    return Adapter(path, _LowRanks(source, pairs), Renamed(source, whole, path=source.path))
 
 
 class _LowRanks(Mapping[str, LowRank]):
@@ -123,21 +123,6 @@ class _LowRanks(Mapping[str, LowRank]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._pairs  # the inherited one would read the factors
-
-
-class _Renamed:
-    """Some tensors of a source under other names."""
-
-    def __init__(self, source: TensorSource, names: Mapping[str, str]) -> None:
-        self.path = source.path
-        self._source, self._names = source, names
-        self.tensors: Mapping[str, TensorInfo] = {
-            name: source.tensors[key]._replace(name=name) for name, key in names.items()
-        }
-
-    def blocks(self, name: str, *, elements: int) -> Iterator[np.ndarray]:
-        check_request(self, name, elements)
-        return self._source.blocks(self._names[name], elements=elements)
 
 
 def _sorted_out(

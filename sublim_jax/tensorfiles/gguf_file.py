@@ -18,7 +18,7 @@ import numpy as np
 
 from sublim_jax.errors import InputError
 from sublim_jax.tensorfiles.source import TensorInfo, check_request, reading, regrouped, some_of
-from sublim_jax.tensorfiles.values import BFLOAT16, PIECE, Readable, fill, read_blocks
+from sublim_jax.tensorfiles.values import NUMBERS, PIECE, Readable, fill, read_blocks
 
 KIND = "a GGUF file"
 MARK = b"GGUF"
@@ -26,16 +26,6 @@ VERSIONS = (2, 3)
 ALIGNMENT = 32  # where the file does not say another one
 MOST_DIMENSIONS = 8
 ROW = 4096  # elements that are dequantised side by side; gguf takes 16 such rows at a time
-PLAIN = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": BFLOAT16,
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"),
-    "I8": np.dtype("i1"),
-}
 
 
 class _Stored(NamedTuple):
@@ -77,7 +67,7 @@ class GgufFile:
         return self._blocks(self._stored[name], elements)
 
     def _blocks(self, stored: _Stored, elements: int) -> Iterator[np.ndarray]:
-        count, plain = math.prod(stored.shape), PLAIN.get(stored.kind.name)
+        count, plain = math.prod(stored.shape), NUMBERS.get(stored.kind.name)
         with reading(self.path, KIND), self.path.open("rb", buffering=0) as file:
             file.seek(stored.offset)
             if plain is not None:
@@ -197,7 +187,7 @@ def _check_types(path: Path, stored: Mapping[str, _Stored]) -> None:
     from gguf import GGML_QUANT_SIZES, quants
 
     kinds = {entry.kind for entry in stored.values()}
-    for kind in sorted(kind for kind in kinds if kind.name not in PLAIN):
+    for kind in sorted(kind for kind in kinds if kind.name not in NUMBERS):
         try:
             quants.dequantize(np.zeros(GGML_QUANT_SIZES[kind][1], np.uint8), kind)
         except NotImplementedError:
@@ -209,7 +199,7 @@ def _check_types(path: Path, stored: Mapping[str, _Stored]) -> None:
 
 
 def _name_of(kind: Any) -> str:
-    return PLAIN[kind.name].name if kind.name in PLAIN else kind.name
+    return NUMBERS[kind.name].name if kind.name in NUMBERS else kind.name
 
 
 def _dequantised(file: Readable, kind: Any, count: int) -> Iterator[np.ndarray]:

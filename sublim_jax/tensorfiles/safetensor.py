@@ -14,20 +14,12 @@ import numpy as np
 
 from sublim_jax.errors import InputError
 from sublim_jax.tensorfiles.source import TensorInfo, check_request, reading, some_of
-from sublim_jax.tensorfiles.values import BFLOAT16, read_blocks
+from sublim_jax.tensorfiles.values import NUMBERS, read_blocks
 
 KIND = "a safetensors file"
 INDEX = ".safetensors.index.json"
 LONGEST_HEADER = 100_000_000  # bytes, as the format's own library has it
-DTYPES = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": BFLOAT16,
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"),
-    "I8": np.dtype("i1"),
+DTYPES = NUMBERS | {
     "U64": np.dtype("<u8"),
     "U32": np.dtype("<u4"),
     "U16": np.dtype("<u2"),

@@ -79,6 +79,41 @@ def read_tensor(source: TensorSource, name: str) -> np.ndarray:
     return pieces[0].reshape(shape) if pieces else np.zeros(shape, np.float32)
 
 
+class Renamed:
+    """Some tensors of a source under other names.
+
+    Attributes:
+        path: what messages call it.
+        tensors: by their new names.
+    """
+
+    path: Path
+    tensors: Mapping[str, TensorInfo]
+
+    def __init__(self, source: TensorSource, names: Mapping[str, str], *, path: Path) -> None:
+        """Choose tensors.
+
+        Args:
+            source: where they are.
+            names: the source's names by the new ones.
+            path: what messages call it.
+        """
+        self.path = path
+        self._source, self._names = source, names
+        self.tensors = {
+            name: source.tensors[key]._replace(name=name) for name, key in names.items()
+        }
+
+    def blocks(self, name: str, *, elements: int) -> Iterator[np.ndarray]:
+        """Read a tensor piece by piece; see `TensorSource.blocks`.
+
+        Raises:
+            InputError: of the request, or while reading, of the source.
+        """
+        check_request(self, name, elements)
+        return self._source.blocks(self._names[name], elements=elements)
+
+
 def check_request(source: TensorSource, name: str, elements: int) -> None:
     """Check what is asked of a source.
 

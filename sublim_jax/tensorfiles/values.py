@@ -11,6 +11,17 @@ import numpy as np
 
 PIECE = 1 << 18  # elements widened at a time: measured fastest, half a megabyte of a 16-bit type
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+NUMBERS = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": BFLOAT16,
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+}
+"""What safetensors and GGUF call by the same names."""
 
 
 class Readable(Protocol):

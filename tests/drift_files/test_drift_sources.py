@@ -5,7 +5,7 @@ from in_memory import SHAPES, InMemory, draw
 from safetensors.numpy import save_file
 
 from sublim_jax.drift import files
-from sublim_jax.drift.files.sources import Below, form
+from sublim_jax.drift.files.sources import below, form
 
 
 @pytest.mark.parametrize(
@@ -16,16 +16,16 @@ def test_a_prefix_is_taken_off(prefix, separator):
     start = prefix.rstrip("/") + separator
     whole = {f"{start}{name}": array for name, array in arrays.items()}
     whole |= {"state/parameters": np.ones(3), "step": np.ones(1)}
-    below = Below(InMemory(whole, "file"), prefix)
-    assert list(below.tensors) == list(SHAPES)
-    assert {name: info.shape for name, info in below.tensors.items()} == SHAPES
-    assert [info.name for info in below.tensors.values()] == list(SHAPES)
-    pieces = list(below.blocks("embed.weight", elements=100))
+    chosen = below(InMemory(whole, "file"), prefix)
+    assert list(chosen.tensors) == list(SHAPES)
+    assert {name: info.shape for name, info in chosen.tensors.items()} == SHAPES
+    assert [info.name for info in chosen.tensors.values()] == list(SHAPES)
+    pieces = list(chosen.blocks("embed.weight", elements=100))
     np.testing.assert_array_equal(np.concatenate(pieces), arrays["embed.weight"].ravel())
 
 
 def test_a_prefix_of_nothing_is_refused():
-    message = refusal(Below, InMemory({"params/w": np.ones(2)}, "file"), "param")
+    message = refusal(below, InMemory({"params/w": np.ones(2)}, "file"), "param")
     assert message == (
         "file has no tensor below 'param'; expected the beginning of a name like 'params/w'"
     )

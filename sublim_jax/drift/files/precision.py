@@ -10,8 +10,6 @@ ROUNDING = {
     "float32": 2.5e-8,
     "float16": 2.1e-4,
     "bfloat16": 1.66e-3,
-    "float8_e4m3fn": 2.7e-2,
-    "float8_e5m2": 5.3e-2,
 }
 # A displacement should be so many times the rounding of the weights.
 MARGIN = 10.0

@@ -1,15 +1,12 @@
 """Checkpoints as they are named on a command line: a file or folder, whole or below a prefix."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import numpy as np
 
 from sublim_jax.drift.files.places import SEPARATORS
 from sublim_jax.errors import InputError
 from sublim_jax.tensorfiles import (
     Adapter,
-    TensorInfo,
+    Renamed,
     TensorSource,
     is_adapter,
     open_adapter,
@@ -20,38 +17,24 @@ Weights = TensorSource | Adapter
 MARK = "::"
 
 
-class Below:
-    """The tensors of a source below a prefix, called by the rest of their names.
+def below(source: TensorSource, prefix: str) -> Renamed:
+    """Choose the tensors below a prefix, called by the rest of their names.
 
-    Attributes:
-        path: the path of the source with the prefix.
-        tensors: what there is below the prefix.
+    Raises:
+        InputError: there are none.
     """
-
-    path: Path
-    tensors: Mapping[str, TensorInfo]
-
-    def __init__(self, source: TensorSource, prefix: str) -> None:
-        self.path = Path(f"{source.path}{MARK}{prefix}")
-        self._source = source
-        start = prefix.rstrip(SEPARATORS)
-        self._whole = {
-            name[len(start) + 1 :]: name
-            for name in source.tensors
-            if name.startswith(start) and name[len(start) : len(start) + 1] in tuple(SEPARATORS)
-        }
-        self.tensors = {
-            name: source.tensors[whole]._replace(name=name) for name, whole in self._whole.items()
-        }
-        if not self.tensors:
-            raise InputError(
-                f"{source.path} has no tensor below {prefix!r}; "
-                f"expected the beginning of a name like {next(iter(source.tensors), '')!r}"
-            )
-
-    def blocks(self, name: str, *, elements: int) -> Iterator[np.ndarray]:
-        """Read a tensor in consecutive pieces, as the source does."""
-        return self._source.blocks(self._whole[name], elements=elements)
+    start = prefix.rstrip(SEPARATORS)
+    names = {
+        name[len(start) + 1 :]: name
+        for name in source.tensors
+        if name.startswith(start) and name[len(start) : len(start) + 1] in tuple(SEPARATORS)
+    }
+    if not names:
+        raise InputError(
+            f"{source.path} has no tensor below {prefix!r}; "
+            f"expected the beginning of a name like {next(iter(source.tensors), '')!r}"
+        )
+    return Renamed(source, names, path=Path(f"{source.path}{MARK}{prefix}"))
 
 
 def open_weights(given: str | Path) -> TensorSource:
@@ -68,7 +51,7 @@ def open_weights(given: str | Path) -> TensorSource:
     if is_adapter(path):
         raise InputError(f"{path} is an adapter; expected full weights")
     source = open_tensors(path)
-    return Below(source, prefix) if prefix else source
+    return below(source, prefix) if prefix else source
 
 
 def open_moved(given: str | Path, base: TensorSource) -> Weights:
