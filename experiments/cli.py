@@ -29,6 +29,9 @@ from sublim_jax.sinks import SinkName
 from sublim_jax.training import Checkpoints, Devices, Preempted, Session
 from sublim_jax.training.preemption import EXIT_STATUS, listening
 
+HIDDEN = (tyro.conf.Fixed, tyro.conf.Suppress)
+"""Marks an option that a command has no use for."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:

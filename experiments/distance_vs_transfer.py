@@ -37,7 +37,7 @@ interval):
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cli
 import mnist_aux_logits
@@ -49,10 +49,11 @@ from sublim_jax.aux_logits import AuxLogitsConfig
 from sublim_jax.data import Dataset, ImageData
 from sublim_jax.errors import InputError
 from sublim_jax.plan import Planned
+from sublim_jax.sinks import SinkName
 from sublim_jax.sweep import Sweep, serial, write_table
 from sublim_jax.training import Devices, members, members_side_by_side
 
-TABLE = "points.csv"
+TABLE, SETTINGS = "points.csv", "settings"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,12 @@ PRESETS = {
     "full": GridConfig(size="full", members=32, observations=16),
 }
 
-Options = mnist_aux_logits.Options
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(mnist_aux_logits.Options):
+    """How the settings are run; no result depends on these."""
+
+    log: Annotated[tuple[SinkName, ...], *cli.HIDDEN] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +158,7 @@ def run(config: GridConfig, options: Options) -> None:
         if not options.replot:
             train(settings, path, data, options)
         if hosts.is_first():
-            gather(settings, folder, data)
+            gather(settings, folder, data, options)
             report(folder)
 
 
@@ -161,45 +167,48 @@ def train(
 ) -> None:
     """Train the settings that are missing, and say which failed."""
     with tqdm(unit="step", smoothing=0.02, disable=not hosts.is_first()) as bar:
-        sweep = Sweep(Grid(options, bar=bar), path / "settings")
+        sweep = Sweep(Grid(options, bar=bar), path / SETTINGS)
         units = sweep.units(setting.config for setting in settings)
         finished, rest = sweep.pending(units)
         print(f"{len(finished) + sum(map(len, rest))} settings, {len(finished)} finished")
         sweep.claim("distance_vs_transfer", settings[0].config, {})
-        bar.total = sum(steps_of(point.config, data, options) for unit in rest for point in unit)
-        names = named(settings, data)
+        bar.total = steps_of([point.config for unit in rest for point in unit], data, options)
+        # Of settings with the same folder the first gives the name.
+        names = {sweep.point(s.config).folder: f"{s.factor} {s.level}" for s in reversed(settings)}
         for outcome in serial(rest, sweep.run):
-            which = names[outcome.point.folder.name]
+            which = names[outcome.point.folder]
             if outcome.status == "failed":
                 raise InputError(f"setting {which} failed: {outcome.reason}")
             bar.set_postfix_str(f"done: {which}")
 
 
-def steps_of(config: AuxLogitsConfig, data: ImageData, options: Options) -> int:
-    """Count the steps of a setting's students, members that train side by side as one."""
-    devices = cli.chosen_devices(options)
+def steps_of(configs: Sequence[AuxLogitsConfig], data: ImageData, options: Options) -> int:
+    """Count the steps of students and of distinct teachers; members side by side count as one."""
+    devices, images = cli.chosen_devices(options), len(data.train_images)
     at_once = options.members_at_once or members_side_by_side(devices)
-    rows = config.carrier_rows(len(data.train_images))
-    steps = config.watched_steps(config.student_recipe, rows)[-1]
-    return -(-config.members // at_once) * len(config.arms) * steps
+
+    def chunks(config: AuxLogitsConfig) -> int:
+        return -(-config.members // at_once)
+
+    def students(config: AuxLogitsConfig) -> int:
+        rows = config.carrier_rows(images)
+        return len(config.arms) * config.watched_steps(config.student_recipe, rows)[-1]
+
+    taught = {config.of_teacher: config for config in configs}.values()
+    return sum(chunks(config) * students(config) for config in configs) + sum(
+        chunks(config) * config.watched_steps(config.teacher_recipe(images), images)[-1]
+        for config in taught
+    )
 
 
-def named(settings: Sequence[transfer.Setting], data: ImageData) -> dict[str, str]:
-    """Name settings by their run folders."""
-    return {
-        runs.config_digest(runs.plain(aux_logits.identity(setting.config, data))): (
-            f"{setting.factor} {setting.level}"
-        )
-        for setting in reversed(settings)
-    }
-
-
-def gather(settings: Sequence[transfer.Setting], folder: runs.Run, data: ImageData) -> None:
+def gather(
+    settings: Sequence[transfer.Setting], folder: runs.Run, data: ImageData, options: Options
+) -> None:
     """Write one table of all members, and the results of the settings as one file."""
     found, rows = [], []
+    sweep = Sweep(mnist_aux_logits.Sweep(options), folder.folder / SETTINGS)
     for setting in settings:
-        identity = runs.plain(aux_logits.identity(setting.config, data))
-        where = folder.folder / "settings" / runs.config_digest(identity)
+        where = sweep.point(setting.config).folder
         results = runs.Run(where).read("results.json")
         for point in transfer.points_of(setting, results):
             found.append(point)

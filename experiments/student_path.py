@@ -30,7 +30,7 @@ import dataclasses
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cli
 import numpy as np
@@ -45,6 +45,7 @@ from sublim_jax.distill import derangement
 from sublim_jax.drift.path import barrier
 from sublim_jax.plan import Planned
 from sublim_jax.plots.plane import Field, Scene, barrier_curves, growing_paths, plane_strip
+from sublim_jax.sinks import SinkName
 from sublim_jax.stats import t_interval
 from sublim_jax.training import Devices, Members, Session, members, members_side_by_side, padded
 
@@ -75,6 +76,7 @@ class Options(cli.Options):
     this machine or downloaded."""
     movie: bool = False
     """Write also path.gif, the paths as they grow on their planes."""
+    log: Annotated[tuple[SinkName, ...], *cli.HIDDEN] = ()
 
 
 def run(config: PathConfig, options: Options) -> None:
@@ -126,10 +128,7 @@ def fill(
     """Train and measure the members that a run folder lacks, each a file of its own."""
     setup = config.training
     keys, inits = aux_logits.member_keys(setup), hosts.gather(aux_logits.initialise(setup))
-    if not folder.has("manifest.json"):
-        manifest = {"seed": config.seed, "data": data.source}
-        hashes = {"initialisation_sha256": trees.fingerprint(inits)}
-        folder.write("manifest.json", runs.environment() | manifest | hashes)
+    aux_logits.keep_manifest(folder, setup, data, inits)
     others = trees.take(inits, np.array(derangement(config.members)))
     at_once = min(members_side_by_side(parallel.devices), config.members)
     at_once = padded(at_once, len(parallel.devices))

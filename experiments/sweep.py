@@ -51,7 +51,6 @@ from sublim_jax.sweep import (
 from sublim_jax.sweep.table import cell, means
 
 TABLE = "results.csv"
-OF_ONE_RUN = (tyro.conf.Fixed, tyro.conf.Suppress)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,9 +89,9 @@ class Options(cli.Options):
     show: tuple[str, ...] = ()
     """Columns of results.csv whose means are printed at the end, such as '*.accuracy'; by default
     as many as fit."""
-    replot: Annotated[bool, *OF_ONE_RUN] = False
-    plan: Annotated[str | None, *OF_ONE_RUN] = None
-    log: Annotated[tuple[SinkName, ...], *OF_ONE_RUN] = ()
+    replot: Annotated[bool, *cli.HIDDEN] = False
+    plan: Annotated[str | None, *cli.HIDDEN] = None
+    log: Annotated[tuple[SinkName, ...], *cli.HIDDEN] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -47,14 +47,15 @@ BASE_LEVELS = {
 def results(points: Sequence[transfer.Point], title: str) -> dict[str, Any]:
     """Gather what the points say: themselves, correlations, failures and contrasts."""
     ours = [point for point in points if point.arm == MAIN]
-    best = max(PARAMETERS, key=lambda name: np.nan_to_num(transfer.correlations(ours)[name].mean))
+    among_ours = transfer.correlations(ours)
+    best = max(PARAMETERS, key=lambda name: np.nan_to_num(among_ours[name].mean))
     return {
         "title": title,
         "points": [
             {"factor": p.factor, "level": p.level, "arm": p.arm, "values": p.values} for p in points
         ],
         "correlations": {
-            "students of auxiliary logits": transfer.correlations(ours),
+            "students of auxiliary logits": among_ours,
             "all students": transfer.correlations(points),
         },
         "best": best,
@@ -105,7 +106,8 @@ def table(results: Mapping[str, Any]) -> str:
     points = read_points(results)
     main = [point for point in points if point.arm == MAIN]
     controls = {(p.factor, p.level): p for p in points if p.arm == "other_aux"}
-    null = [p.values["cosine"] for p in controls.values()]
+    # Without controls there is no z.
+    null = np.concatenate([p.values["cosine"] for p in controls.values()] or [[]])
     lines = [
         f"\n{results['title']}: {len(main[0].values['accuracy'])} members of each setting, "
         "mean ± 95 % interval",
@@ -114,7 +116,7 @@ def table(results: Mapping[str, Any]) -> str:
     ]
     for point in main:
         control = controls.get((point.factor, point.level))
-        z = drift.z_scores(point.mean("cosine"), np.concatenate(null)).z if null else np.nan
+        z = drift.z_scores(point.mean("cosine"), null).z
         lines.append(
             f"{point.name:44}{plus_minus(t_interval(point.values['accuracy'])):>15}"
             f"{'' if control is None else format(control.mean('accuracy'), '.3f'):>13}"
@@ -123,7 +125,7 @@ def table(results: Mapping[str, Any]) -> str:
         )
     lines += [
         "distance: to the teacher, 1 at the start; z: of the cosine against the "
-        f"{sum(map(len, null))} students of other initialisations;",
+        f"{len(null)} students of other initialisations;",
         "imitated: share of the imitation loss on held-out inputs that is gone",
         *_correlations(results),
         *_failures(results),

@@ -9,6 +9,7 @@ from sublim_jax.aux_logits.config import AuxLogitsConfig as AuxLogitsConfig
 from sublim_jax.aux_logits.ensemble import Job as Job
 from sublim_jax.aux_logits.ensemble import Teachers as Teachers
 from sublim_jax.aux_logits.ensemble import identity as identity
+from sublim_jax.aux_logits.ensemble import keep_manifest as keep_manifest
 from sublim_jax.aux_logits.ensemble import run_ensemble as run_ensemble
 from sublim_jax.aux_logits.ensemble import run_ensembles as run_ensembles
 from sublim_jax.aux_logits.ensemble import same_program as same_program

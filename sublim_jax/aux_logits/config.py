@@ -1,7 +1,7 @@
 """Configuration of the auxiliary-logit experiment of arXiv 2507.14805, section 6.2."""
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sublim_jax.data import Dataset
 from sublim_jax.distill import ARMS, Arm, ArmName
@@ -26,7 +26,6 @@ OF_TEACHERS = (
     *("dataset", "aux", "widths", "freeze_heads", "seed"),
     *("teacher_lr", "teacher_epochs", "batch_size", "observations", "curve_images"),
 )
-"""What teachers and their curves depend on."""
 
 AT_LEAST = {
     "members": 2,  # for an interval, and for another initialisation
@@ -170,6 +169,11 @@ class AuxLogitsConfig:
     def students(self) -> tuple[Arm, ...]:
         """The arms, in the order in which they are trained."""
         return tuple(arm for arm in ARMS if arm.name in self.arms)
+
+    @property
+    def of_teacher(self) -> tuple[Any, ...]:
+        """What the teacher of a member and its curve depend on, the arrays of data apart."""
+        return tuple(getattr(self, name) for name in OF_TEACHERS)
 
     @property
     def frozen(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sublim_jax import hosts, runs, trees
 from sublim_jax.aux_logits.chunks import Chunk, chunks_of
-from sublim_jax.aux_logits.config import OF_TEACHERS, AuxLogitsConfig
+from sublim_jax.aux_logits.config import AuxLogitsConfig
 from sublim_jax.aux_logits.records import (
     Record,
     finished_metrics,
@@ -197,14 +197,15 @@ def _train(
     students = jobs[0].config.students
     # A program is compiled for one number of members, so the last chunk is filled up.
     filled = [
-        chunk.cells + chunk.cells[-1:] * (chunk.places - len(chunk.cells)) for chunk in chunks
+        [cells[i] for i in chunk.cells + chunk.cells[-1:] * (chunk.places - len(chunk.cells))]
+        for chunk in chunks
     ]
-    keys = [tuple(_teacher_key(jobs, cells[index]) for index in places) for places in filled]
+    keys = [tuple((jobs[j].config.of_teacher, m) for j, m in places) for places in filled]
     untrained = len(set(keys) - set(teachers))
     student_steps = len(chunks) * len(students) * stages.student_steps[-1]
     session.expect(untrained * stages.teacher_steps[-1] + student_steps)
     for chunk, places, key in zip(chunks, filled, keys, strict=True):
-        ours = [trees.take(beginnings[cells[i].job], cells[i].member) for i in places]
+        ours = [trees.take(beginnings[job], member) for job, member in places]
         start = jax.tree.map(lambda *leaves: jnp.stack(leaves), *ours)
         began = time.perf_counter()
         if key not in teachers:
@@ -224,20 +225,11 @@ def _train(
         session.finished(chunk.name)
 
 
-def _teacher_key(jobs: Sequence[Job], cell: Cell) -> Hashable:
-    """Say what the teacher of a member depends on, the data apart."""
-    config = jobs[cell.job].config
-    return tuple(getattr(config, name) for name in OF_TEACHERS), cell.member
-
-
 def _start(job: Job, data: ImageData) -> Start:
     """Say where all members of a job start, and write its manifest."""
     config, folder = job
     inits = initialise(config)
-    if not folder.has("manifest.json"):
-        manifest = {"seed": config.seed, "data": data.source}
-        hashes = {"initialisation_sha256": trees.fingerprint(inits)}
-        folder.write("manifest.json", runs.environment() | manifest | hashes)
+    keep_manifest(folder, config, data, inits)
     others = trees.take(inits, np.array(derangement(config.members)))
     keys = member_keys(config)
     begins = starts(config, keys, inits, others)
@@ -245,6 +237,16 @@ def _start(job: Job, data: ImageData) -> Start:
     rates = config.teacher_lr, config.student_recipe.learning_rate
     rates = (jnp.full(config.members, rate) for rate in rates)
     return Start(keys, inits, begins, others, units, *rates)
+
+
+def keep_manifest(
+    folder: runs.Run, config: AuxLogitsConfig, data: ImageData, inits: PyTree
+) -> None:
+    """Note once in a run folder with what its members were made, and from which initialisations."""
+    if not folder.has("manifest.json"):
+        manifest = {"seed": config.seed, "data": data.source}
+        hashes = {"initialisation_sha256": trees.fingerprint(inits)}
+        folder.write("manifest.json", runs.environment() | manifest | hashes)
 
 
 def _keep(folder: runs.Run, record: Record, seconds: float, sinks: Sequence[Sink]) -> None:

@@ -92,11 +92,14 @@ class Sweep(Generic[C]):
         """
         points: dict[str, Point[C]] = {}
         for config in configs:
-            identity = runs.plain(self.experiment.identity(config))
-            folder = self.folder / runs.config_digest(identity)
-            points.setdefault(json.dumps(identity, sort_keys=True), Point(config, folder))
+            identity, point = self._identified(config)
+            points.setdefault(json.dumps(identity, sort_keys=True), point)
         together = groups(points.values(), lambda point: self.experiment.program_of(point.config))
         return [tuple(unit) for unit in together]
+
+    def point(self, config: C) -> Point[C]:
+        """Give a configuration its run folder."""
+        return self._identified(config)[1]
 
     def pending(self, units: Iterable[Unit[C]]) -> tuple[list[Point[C]], list[Unit[C]]]:
         """Part what is finished from what is to be run, on all hosts alike.
@@ -205,6 +208,10 @@ class Sweep(Generic[C]):
             for _, folder, config in sorted(found, key=lambda entry: entry[:2])
             for row in sorted(self.experiment.rows(folder), key=lambda row: row["member"])
         ]
+
+    def _identified(self, config: C) -> tuple[dict[str, Any], Point[C]]:
+        identity = runs.plain(self.experiment.identity(config))
+        return identity, Point(config, self.folder / runs.config_digest(identity))
 
     def _scratch(self, unit: Unit[C]) -> Path:
         # Of exactly these, in this order: trainings under way are named by their places.
