@@ -40,6 +40,12 @@ def tiny_images():
     )
 
 
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory, write_images):
+    """A folder with a tiny data set."""
+    return write_images(tmp_path_factory.mktemp("images"), train=80, test=30)
+
+
 def idx_bytes(array):
     """An array of bytes as an IDX file."""
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()

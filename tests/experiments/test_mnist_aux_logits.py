@@ -1,44 +1,24 @@
 """The front door as a user meets it: a command, its files, its refusals."""
 
+import functools
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from experiment_commands import refusal, run
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "mnist_aux_logits.py"
 SMALL = (
     *("--members", "2", "--noise-images", "96", "--batch-size", "32", "--widths", "8", "8"),
     *("--student-epochs", "1", "--teacher-epochs", "1", "--observations", "3"),
 )
 FIGURES = ("accuracy.png", "drift_along_training.png", "drift_against_transfer.png")
+start = functools.partial(run, "mnist_aux_logits")
+refuse = functools.partial(refusal, "mnist_aux_logits")
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory, write_images):
-    """A folder with a tiny data set."""
-    return write_images(tmp_path_factory.mktemp("images"), train=80, test=30)
-
-
-def start(*options):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *map(str, options)], capture_output=True, text=True, check=False
-    )
-
-
-def refusal(*options):
-    """The one sentence on the standard error stream with which a command line is refused."""
-    done = start(*options)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
-@pytest.fixture(scope="module")
-def finished(images, tmp_path_factory):
+def finished(image_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    done = start(*SMALL, "--data-dir", images, "--out", folder)
+    done = start(*SMALL, "--data-dir", image_folder, "--out", folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -58,10 +38,10 @@ def test_a_run_prints_its_table_and_writes_its_files(finished):
         assert str(folder / name) in printed
 
 
-def test_started_again_it_says_that_it_is_complete(finished, images):
+def test_started_again_it_says_that_it_is_complete(finished, image_folder):
     folder, _ = finished
     before = (folder / "results.json").read_bytes()
-    done = start(*SMALL, "--data-dir", images, "--out", folder)
+    done = start(*SMALL, "--data-dir", image_folder, "--out", folder)
     assert done.returncode == 0
     assert "complete: all 2 members are there, nothing to train" in done.stdout
     assert (folder / "results.json").read_bytes() == before
@@ -75,15 +55,15 @@ def test_replot_draws_from_the_files_alone(finished):
     assert (folder / FIGURES[0]).read_bytes().startswith(b"\x89PNG")
 
 
-def test_another_configuration_is_refused_and_nothing_is_lost(finished, images):
+def test_another_configuration_is_refused_and_nothing_is_lost(finished, image_folder):
     folder, _ = finished
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    said = refusal(*SMALL, "--aux", "4", "--data-dir", images, "--out", folder)
+    said = refuse(*SMALL, "--aux", "4", "--data-dir", image_folder, "--out", folder)
     assert "aux is 3 there and 4 here" in said
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_bad_values_are_refused_with_a_sentence(images, tmp_path):
+def test_bad_values_are_refused_with_a_sentence(image_folder, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for options, said in (
@@ -91,10 +71,10 @@ def test_bad_values_are_refused_with_a_sentence(images, tmp_path):
         (("--members", "one"), "--members"),
         (("--preset", "huge"), "huge"),
         (("--data-dir", empty), "lacks"),
-        (("--data-dir", images, "--out", images), "holds files but no config.json"),
+        (("--data-dir", image_folder, "--out", image_folder), "holds files but no config.json"),
         (("--replot", "--out", empty), "results.json does not exist"),
     ):
-        assert said in refusal(*options), options
+        assert said in refuse(*options), options
 
 
 def test_help_explains_every_option_with_its_default():
