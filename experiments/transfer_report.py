@@ -68,7 +68,8 @@ def results(points: Sequence[transfer.Point], title: str) -> dict[str, Any]:
 
 
 def _named(failures: Sequence[transfer.Failure]) -> list[dict[str, Any]]:
-    return [{"name": name_of(found.point), "ranks": found.ranks} for found in failures]
+    # Of few points some of the worst are judged rightly.
+    return [{"name": name_of(f.point), "ranks": f.ranks} for f in failures if f.ranks]
 
 
 def name_of(point: transfer.Point) -> str:
@@ -264,11 +265,10 @@ def _ranking(results: Mapping[str, Any], found: Mapping[str, Mapping[str, Interv
     best = labels[results["best"]]
     notes = [f"Of the distances between parameters the {best} tells most."]
     for among, entries in results["failures"].items():
-        half = len(entries) // 2
         notes += ["", f"{among[0].upper()}{among[1:]}", f"   trait with little {best}:"]
-        notes += [f"      {entry['name']}  ({entry['ranks']:+.2f})" for entry in entries[:half]]
+        notes += [_said(entry) for entry in entries if entry["ranks"] > 0]
         notes += [f"   much {best}, less trait:"]
-        notes += [f"      {entry['name']}  ({entry['ranks']:+.2f})" for entry in entries[half:]]
+        notes += [_said(entry) for entry in entries if entry["ranks"] < 0]
     notes += ["", "(difference of the two ranks, as a share of these settings)"]
     return pictures.ranking(
         {
@@ -280,3 +280,7 @@ def _ranking(results: Mapping[str, Any], found: Mapping[str, Mapping[str, Interv
         + results["title"],
         notes=notes,
     )
+
+
+def _said(failure: Mapping[str, Any]) -> str:
+    return f"      {failure['name']}  ({failure['ranks']:+.2f})"
