@@ -7,6 +7,7 @@ formats its leaves are) is read by ourselves; orbax itself is not needed, nor JA
 import itertools
 import json
 import math
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 
 from sublim_jax.errors import InputError
 from sublim_jax.tensorfiles.source import TensorInfo, check_request, reading, regrouped, some_of
-from sublim_jax.tensorfiles.values import is_readable, widened
+from sublim_jax.tensorfiles.values import is_readable, read_blocks, widened
 
 KIND = "an orbax checkpoint"
 TREE = "_METADATA"
@@ -41,9 +42,10 @@ class OrbaxFolder:
     `sublim_jax.training.Checkpoints` numbers the leaves; it writes their names beside them, such as
     ``state/params/hidden_0/kernel``.
 
-    Memory: the chunk is the least that can be decoded, so a reader needs room for the largest chunk
-    a few times; a checkpoint of sharded arrays has a chunk for each shard. Where shards split
-    other axes than the first, chunks are decoded several times instead of all being held.
+    Memory: the chunk is the least that can be decoded, so reading needs room for one, encoded and
+    decoded; a large one then goes through a temporary file, piece by piece. A checkpoint of sharded
+    arrays has a chunk for each shard. Where shards split other axes than the first, chunks are
+    decoded several times instead of all being held.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,7 +86,15 @@ class OrbaxFolder:
             array = _open(leaf.spec, self._context).result()
             limit = max(elements, math.prod(leaf.chunk), BOX)
             for box in _boxes(leaf.info.shape, leaf.chunk, limit):
-                yield _read(array[box], leaf.chunk, widened(leaf.dtype))
+                part = array[box]
+                if part.size <= max(elements, BOX):
+                    yield _read(part, leaf.chunk).astype(widened(leaf.dtype), copy=False)
+                    continue
+                # Of several checkpoints that are read side by side, one such chunk is in memory.
+                with tempfile.TemporaryFile() as file:
+                    _read(part, leaf.chunk).tofile(file)
+                    file.seek(0)
+                    yield from read_blocks(file, leaf.dtype, part.size, elements=elements)
 
 
 def is_orbax(path: Path) -> bool:
@@ -187,7 +197,7 @@ def _context() -> Any:
     )
 
 
-def _read(box: Any, chunk: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _read(box: Any, chunk: tuple[int, ...]) -> np.ndarray:
     """Read a box, flat; few chunks at a time, for tensorstore decodes all that it needs at once."""
     chunk = chunk[len(chunk) - box.ndim :]
     many = max(1, BOX // max(1, math.prod(chunk)))
@@ -200,8 +210,8 @@ def _read(box: Any, chunk: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         )
     parts = list(itertools.product(*ranges))
     if len(parts) == 1:
-        return np.asarray(box.read().result()).reshape(-1).astype(dtype, copy=False)
-    values = np.empty(box.shape, dtype)
+        return np.asarray(box.read().result()).reshape(-1)
+    values = np.empty(box.shape, box.dtype.numpy_dtype)
     for part in parts:
         values[part] = box[part].read().result()
     return values.reshape(-1)
