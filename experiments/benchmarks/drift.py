@@ -1,7 +1,7 @@
-"""What it costs to compare checkpoints on disk, against plain reading of the same files.
+"""What drift costs: of checkpoints on disk beside plain reading, in a training beside its steps.
 
-    python experiments/benchmarks/drift.py                  # 12 GB of disk, about three minutes
-    python experiments/benchmarks/drift.py --gigabytes 0.5  # half a minute
+    python experiments/benchmarks/drift.py                  # 12 GB of disk, about four minutes
+    python experiments/benchmarks/drift.py --gigabytes 0.5  # a minute and a half
 
 Makes three checkpoints of one model (initialisation, teacher, student) as sharded safetensors, then
 measures in turn and repeatedly, so that a change of the machine's load hits all alike: reading all
@@ -11,6 +11,10 @@ peak memory is compared with the limit of twice the largest tensor (in float32) 
 
 What fits into the system's cache is read from there, a rate that no disk has: the comparison then
 shows what it can do at most. With ``--cold`` the cache is emptied of the files before every round.
+
+Then trains a student of the official set-up, with a tracker as often as the front door has it, and
+without: the tracker's share is what its calls take, timed by themselves, of all the steps. (The
+difference of two trainings tells the same with the noise of both.)
 """
 
 import dataclasses
@@ -24,21 +28,26 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import engine
+import jax
 import ml_dtypes
 import numpy as np
 import tyro
 from safetensors.numpy import save_file
 
-from sublim_jax import runs
+from sublim_jax import drift, runs
 from sublim_jax.drift import files
 from sublim_jax.errors import InputError
+from sublim_jax.training import Watch, steps_per_epoch, watch_steps
 
 ROLES = ("init", "teacher", "student")
 WIDTH, VOCABULARY, LAYERS_A_SHARD = 2048, 32_768, 4
 BUFFER = 1 << 20
 SPARE = 300e6
+OBSERVED, STEPS = 16, 295  # of the front door by default
+CALLS = 100
 # Starts the command and prints the most memory that its process has held, in kilobytes. Linux's
 # ru_maxrss would count what the parent held when it started the process.
 MEASURED = """
@@ -79,6 +88,7 @@ def main(config: Config) -> None:
     print(f"{runs.processor_name()}, {os.cpu_count()} cores; numpy {np.__version__}")
     with tempfile.TemporaryDirectory(dir=config.folder) as folder:
         comparison(config, Path(folder))
+    tracking(config)
 
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
@@ -255,6 +265,37 @@ def in_a_process(paths: dict[str, Path], out: Path) -> float:
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )
     return 1024.0 * int(finished.stdout)
+
+
+def tracking(config: Config) -> None:
+    """Compare a student's training with and without a tracker."""
+    init, teacher, rows = engine.problem(60_000)
+    steps = engine.RECIPE.epochs * steps_per_epoch(60_000, engine.RECIPE.batch_size)
+    at = watch_steps(steps, steps * OBSERVED // STEPS)
+
+    def track(student: Any, before: Any = None) -> drift.Drift:
+        return drift.tracker(init=init, teacher=teacher, teacher_init=init, before=before)(student)
+
+    variants = {
+        "no drift": None,
+        "drift": Watch(at, track),
+        "drift and pull": Watch(at, track, remember=lambda student: student),
+    }
+    calls = {"drift": (teacher,), "drift and pull": (teacher, init)}
+    observe = jax.jit(track)
+    took = engine.rounds(
+        {name: engine.fitted(init, rows, watch, engine.nothing) for name, watch in variants.items()}
+        | {
+            f"calls: {name}": lambda given=given: [observe(*given) for _ in range(CALLS)]
+            for name, given in calls.items()
+        },
+        config.repeats,
+    )
+    bare = took["no drift"]
+    print(f"\n{f'a student, {steps} steps, {len(at)} observed':40}{'seconds':>9}{'tracker':>9}")
+    for name in variants:
+        share = f"{took[f'calls: {name}'] / CALLS * len(at) / bare:9.1%}" if name in calls else ""
+        print(f"{name:40}{took[name]:9.3f}{share}")
 
 
 if __name__ == "__main__":
