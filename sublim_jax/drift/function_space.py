@@ -6,7 +6,7 @@ those of `inner_products` have an axis of layers: `total` is not for them.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,10 +15,9 @@ from jaxtyping import Array, Float, PyTree
 
 from sublim_jax import trees
 from sublim_jax.drift.products import Products
-from sublim_jax.errors import InputError
+from sublim_jax.linearize import Apply
 from sublim_jax.losses import ImitationLoss, hessian_product
-
-Apply = Callable[[PyTree, PyTree], Float[Array, "rows *positions outputs"]]
+from sublim_jax.rows import mean_over_rows
 
 
 def function_products(
@@ -62,7 +61,7 @@ def function_products(
         vectors = (at_student - at_init, at_teacher - at_init, at_init)
         return _row_sums(vectors, vectors)
 
-    return _mean_over_rows(chunk_sums, inputs, chunk)
+    return mean_over_rows(chunk_sums, inputs, chunk=chunk)
 
 
 def gauss_newton_products(
@@ -119,7 +118,7 @@ def gauss_newton_products(
         vectors = (*map(push, displacements), at_init)
         return _row_sums(vectors, [hessian_product(loss, at_init, v) for v in vectors])
 
-    return _mean_over_rows(chunk_sums, inputs, chunk)
+    return mean_over_rows(chunk_sums, inputs, chunk=chunk)
 
 
 def weighted_products(student: PyTree, teacher: PyTree, init: PyTree, weights: PyTree) -> Products:
@@ -148,29 +147,6 @@ def weighted_products(student: PyTree, teacher: PyTree, init: PyTree, weights: P
         student_teacher=trees.dot_by_layer(weighted_student, teacher),
         init=trees.dot_by_layer(weighted_init, init),
     )
-
-
-def _mean_over_rows(
-    chunk_sums: Callable[[PyTree], Products], inputs: PyTree, chunk: int | None
-) -> Products:
-    """Add up the chunks of rows, the leftover rows being one of their own, and divide."""
-    rows = len(jax.tree.leaves(inputs)[0])
-    if rows == 0:
-        raise InputError("inputs has 0 rows; expected at least 1")
-    if chunk is not None and chunk < 1:
-        raise InputError(f"chunk is {chunk}; expected at least 1")
-    chunk = rows if chunk is None else min(chunk, rows)
-    whole = rows - rows % chunk
-    chunks = jax.tree.map(
-        lambda x: jnp.reshape(x[:whole], (whole // chunk, chunk, *x.shape[1:])), inputs
-    )
-    # Accelerators would multiply inside the network in less than float32.
-    with jax.default_matmul_precision("highest"):
-        sums = jax.tree.map(jnp.sum, jax.lax.map(chunk_sums, chunks))
-        if whole < rows:
-            rest = chunk_sums(jax.tree.map(lambda x: x[whole:], inputs))
-            sums = jax.tree.map(jnp.add, sums, rest)
-    return jax.tree.map(lambda value: value / rows, sums)
 
 
 def _row_sums(vectors: Sequence[Array], images: Sequence[Array]) -> Products:
