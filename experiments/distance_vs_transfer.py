@@ -85,7 +85,7 @@ class GridConfig:
     @property
     def base(self) -> AuxLogitsConfig:
         """The setting around which the factors vary."""
-        fields = {field.name for field in dataclasses.fields(self)} - {"size", "factors"}
+        fields = {field.name for field in dataclasses.fields(GridConfig)} - {"size", "factors"}
         return AuxLogitsConfig(**{name: getattr(self, name) for name in fields})
 
     def __post_init__(self) -> None:
@@ -131,28 +131,15 @@ class Grid(mnist_aux_logits.Sweep):
             )
 
 
-def run(config: GridConfig, options: Options) -> None:
+def run(config: GridConfig, options: mnist_aux_logits.Options) -> None:
     """Train what the run folder lacks, write the table and results, draw the figures."""
     if options.replot and options.out is not None:
         report(runs.Run(options.out))
         return
     data = mnist_aux_logits.images(config.dataset, options.data_dir)
     print(f"data: {data.source.title} ({data.source.origin})")
-    settings = transfer.settings(
-        config.base, config.size, images=len(data.train_images), factors=config.factors
-    )
-    identity = {
-        "settings": [
-            {
-                "factor": setting.factor,
-                "level": setting.level,
-                "config": aux_logits.identity(setting.config, data),
-            }
-            for setting in settings
-        ]
-    }
-    name = f"{config.dataset}-{runs.config_digest(identity)}"
-    path = options.out or Path("runs", "distance_vs_transfer", name)
+    settings, identity = described(config, data)
+    path = options.out or Path("runs", "distance_vs_transfer", name_of(config, identity))
     with runs.open_run(path, identity) as folder:
         print(f"run folder: {path}")
         if not options.replot:
@@ -162,8 +149,33 @@ def run(config: GridConfig, options: Options) -> None:
             report(folder)
 
 
+def described(config: GridConfig, data: ImageData) -> tuple[list[transfer.Setting], dict[str, Any]]:
+    """List the settings, and say in plain values what their results depend on."""
+    settings = transfer.settings(
+        config.base, config.size, images=len(data.train_images), factors=config.factors
+    )
+    return settings, {
+        "settings": [
+            {
+                "factor": setting.factor,
+                "level": setting.level,
+                "config": aux_logits.identity(setting.config, data),
+            }
+            for setting in settings
+        ]
+    }
+
+
+def name_of(config: GridConfig, identity: dict[str, Any]) -> str:
+    """Name a run folder after what its results depend on."""
+    return f"{config.dataset}-{runs.config_digest(identity)}"
+
+
 def train(
-    settings: Sequence[transfer.Setting], path: Path, data: ImageData, options: Options
+    settings: Sequence[transfer.Setting],
+    path: Path,
+    data: ImageData,
+    options: mnist_aux_logits.Options,
 ) -> None:
     """Train the settings that are missing, and say which failed."""
     with tqdm(unit="step", smoothing=0.02, disable=not hosts.is_first()) as bar:
@@ -182,7 +194,9 @@ def train(
             bar.set_postfix_str(f"done: {which}")
 
 
-def steps_of(configs: Sequence[AuxLogitsConfig], data: ImageData, options: Options) -> int:
+def steps_of(
+    configs: Sequence[AuxLogitsConfig], data: ImageData, options: mnist_aux_logits.Options
+) -> int:
     """Count the steps of students and of distinct teachers; members side by side count as one."""
     devices, images = cli.chosen_devices(options), len(data.train_images)
     at_once = options.members_at_once or members_side_by_side(devices)
@@ -191,31 +205,37 @@ def steps_of(configs: Sequence[AuxLogitsConfig], data: ImageData, options: Optio
         return -(-config.members // at_once)
 
     def students(config: AuxLogitsConfig) -> int:
-        rows = config.carrier_rows(images)
-        return len(config.arms) * config.watched_steps(config.student_recipe, rows)[-1]
+        return len(config.arms) * config.student_steps(images)[-1]
 
     taught = {config.of_teacher: config for config in configs}.values()
     return sum(chunks(config) * students(config) for config in configs) + sum(
-        chunks(config) * config.watched_steps(config.teacher_recipe(images), images)[-1]
-        for config in taught
+        chunks(config) * config.teacher_steps(images)[-1] for config in taught
     )
 
 
 def gather(
-    settings: Sequence[transfer.Setting], folder: runs.Run, data: ImageData, options: Options
+    settings: Sequence[transfer.Setting],
+    folder: runs.Run,
+    data: ImageData,
+    options: mnist_aux_logits.Options,
 ) -> None:
     """Write one table of all members, and the results of the settings as one file."""
-    found, rows = [], []
-    sweep = Sweep(mnist_aux_logits.Sweep(options), folder.folder / SETTINGS)
+    found = list(read_points(settings, folder.folder, options))
+    write_table(folder.folder / TABLE, [row for at, point in found for row in rows_of(point, at)])
+    folder.write("manifest.json", runs.environment() | {"data": data.source})
+    points = [point for _, point in found]
+    folder.write("results.json", transfer_report.results(points, data.source.title))
+
+
+def read_points(
+    settings: Sequence[transfer.Setting], path: Path, options: mnist_aux_logits.Options
+) -> Iterator[tuple[str, transfer.Point]]:
+    """Read the points of finished settings, each with the name of its run folder."""
+    sweep = Sweep(mnist_aux_logits.Sweep(options), path / SETTINGS)
     for setting in settings:
         where = sweep.point(setting.config).folder
-        results = runs.Run(where).read("results.json")
-        for point in transfer.points_of(setting, results):
-            found.append(point)
-            rows.extend(rows_of(point, where.name))
-    write_table(folder.folder / TABLE, rows)
-    folder.write("manifest.json", runs.environment() | {"data": data.source})
-    folder.write("results.json", transfer_report.results(found, data.source.title))
+        for point in transfer.points_of(setting, runs.Run(where).read("results.json")):
+            yield where.name, point
 
 
 def rows_of(point: transfer.Point, run: str) -> Iterator[dict[str, Any]]:

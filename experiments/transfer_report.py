@@ -93,12 +93,13 @@ def read_points(results: Mapping[str, Any]) -> list[transfer.Point]:
 def read_correlations(results: Mapping[str, Any]) -> dict[str, dict[str, Interval]]:
     """Give the correlations of results that were read from a file."""
     return {
-        points: {name: _read_interval(ends) for name, ends in found.items()}
+        points: {name: read_interval(ends) for name, ends in found.items()}
         for points, found in results["correlations"].items()
     }
 
 
-def _read_interval(ends: Sequence[float | None]) -> Interval:
+def read_interval(ends: Sequence[float | None]) -> Interval:
+    """Give an interval that was read from a file."""
     return Interval(*(np.array(np.nan if end is None else end) for end in ends))
 
 
@@ -166,7 +167,7 @@ def _contrasts(results: Mapping[str, Any]) -> list[str]:
         return []
     lines = [f"\n{'accuracy':58}{'first':>15}{'second':>15}{'difference':>16}"]
     for question, *intervals in results["contrasts"]:
-        cells = (f"{plus_minus(_read_interval(ends)):>15}" for ends in intervals)
+        cells = (f"{plus_minus(read_interval(ends)):>15}" for ends in intervals)
         lines.append(f"{question:58}{''.join(cells)}")
     return lines
 

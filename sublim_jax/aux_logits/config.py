@@ -1,6 +1,7 @@
 """Configuration of the auxiliary-logit experiment of arXiv 2507.14805, section 6.2."""
 
 import dataclasses
+import itertools
 from typing import Any, Literal, get_args
 
 from sublim_jax.data import Dataset
@@ -33,6 +34,7 @@ AT_LEAST = {
     "teacher_epochs": 1,
     "student_epochs": 1,
     "batch_size": 1,
+    "student_batch_size": 1,
     "noise_images": 1,
     "observations": 2,
     "curve_images": 1,
@@ -65,6 +67,8 @@ class AuxLogitsConfig:
     """Epochs of the students over their noise images."""
     batch_size: int = 1024
     """Images in a step."""
+    student_batch_size: int | None = None
+    """Images in a step of a student; by default the same."""
     inputs: Inputs = "noise"
     """What the students see: uniform noise drawn once, uniform noise drawn afresh in each epoch,
     spatially correlated noise, the teacher's training images, or these images with uniform noise
@@ -91,9 +95,15 @@ class AuxLogitsConfig:
     """Units of each hidden layer."""
     observations: int = 16
     """Points of the curves along a training, denser at its beginning."""
+    observe_at: tuple[int, ...] = ()
+    """Steps of the students at which their curves have points, instead of so many observations;
+    the last step is always one."""
     track: tuple[Track, ...] = ("pull",)
     """What the curves tell beside accuracy and drift: the cosine of each stretch with the way to
     the teacher, and the change of the class loss along it."""
+    foresee: bool = False
+    """Measure also what is known of each student before it is trained: its first step, and the
+    linearised student, which is trained as the real one and costs twice as much."""
     curve_images: int = 2_000
     """Test images behind each point of an accuracy curve; final accuracies use them all."""
     seed: int = 0
@@ -132,6 +142,8 @@ class AuxLogitsConfig:
             raise InputError(f"arms is {self.arms}; expected at least one, each once")
         if not 0 <= self.image_noise < float("inf"):
             raise InputError(f"image_noise is {self.image_noise}; expected 0 or a positive number")
+        if any(b <= a for a, b in itertools.pairwise((-1, *self.observe_at))):
+            raise InputError(f"observe_at is {self.observe_at}; expected ascending steps from 0")
         least, most = SCALES.get(self.start, (0.0, float("inf")))
         if not least < self.start_scale <= most or self.start_scale == float("inf"):
             bounds = "a positive number" if most > 1 else "a share above 0 and at most 1"
@@ -153,7 +165,7 @@ class AuxLogitsConfig:
             learning_rate=rate,
             # Fresh images are as many rows as all epochs need, each seen once.
             epochs=1 if self.inputs == "fresh" else self.student_epochs,
-            batch_size=min(self.batch_size, self.carrier_rows()),
+            batch_size=min(self.student_batch_size or self.batch_size, self.carrier_rows()),
         )
 
     def teacher_recipe(self, images: int) -> Recipe:
@@ -186,8 +198,24 @@ class AuxLogitsConfig:
             return self.noise_images * self.student_epochs
         return min(self.noise_images, images) if self.inputs == "images" else self.noise_images
 
-    def watched_steps(self, recipe: Recipe, rows: int) -> tuple[int, ...]:
-        """Steps of a training at which its curves have points."""
-        return watch_steps(
-            recipe.epochs * steps_per_epoch(rows, recipe.batch_size), self.observations
-        )
+    def teacher_steps(self, images: int) -> tuple[int, ...]:
+        """Steps of a teacher of so many images at which its curve has points, up to its last."""
+        recipe = self.teacher_recipe(images)
+        last = recipe.epochs * steps_per_epoch(images, recipe.batch_size)
+        return watch_steps(last, self.observations)
+
+    def student_steps(self, images: int = OFFICIAL_IMAGES) -> tuple[int, ...]:
+        """Steps of a student at which its curves have points, where the teacher has so many images.
+
+        Raises:
+            InputError: a chosen step comes after the last.
+        """
+        recipe = self.student_recipe
+        last = recipe.epochs * steps_per_epoch(self.carrier_rows(images), recipe.batch_size)
+        if not self.observe_at:
+            return watch_steps(last, self.observations)
+        if self.observe_at[-1] > last:
+            raise InputError(
+                f"observe_at is {self.observe_at}; expected steps up to the students' last, {last}"
+            )
+        return tuple(sorted({*self.observe_at, last}))

@@ -25,7 +25,7 @@ from sublim_jax.aux_logits.records import (
 from sublim_jax.aux_logits.stages import Stages, compile_stages, initialise, member_keys
 from sublim_jax.aux_logits.starts import aligned, starts
 from sublim_jax.data import ImageData
-from sublim_jax.distill import Arm, derangement
+from sublim_jax.distill import derangement
 from sublim_jax.errors import InputError
 from sublim_jax.metrics import Sink
 from sublim_jax.training import (
@@ -216,7 +216,9 @@ def _train(
                 attached=session,
                 name=f"{chunk.name}/teacher",
             )
-        arms = dict(train_members(stages, students, start, teachers[key], session, chunk.name))
+        arms = dict(
+            train_members(stages, jobs[0].config, start, teachers[key], session, chunk.name)
+        )
         seconds = (time.perf_counter() - began) / len(chunk.cells)
         for row, index in enumerate(chunk.cells):
             job, member = cells[index]
@@ -262,7 +264,7 @@ def _keep(folder: runs.Run, record: Record, seconds: float, sinks: Sequence[Sink
 
 def train_members(
     stages: Stages,
-    students: Sequence[Arm],
+    config: AuxLogitsConfig,
     start: Start,
     teacher: Fit,
     attached: Attached = QUIET,
@@ -272,7 +274,7 @@ def train_members(
 
     Args:
         stages: the compiled stages.
-        students: the arms.
+        config: says which students there are, and whether to look ahead.
         start: where the members start, stacked.
         teacher: their trained teachers.
         attached: what rides along in the trainings.
@@ -294,16 +296,15 @@ def train_members(
     way = inits, teacher.params
     if units:
         way = tuple(stages.realign(tree, units) for tree in way)
-    for arm in students:
+    for arm in config.students:
         targets = logits[..., stages.outputs[arm.outputs]]
         if arm.targets == "shuffled":
             targets = stages.shuffle(keys, targets)
         begin = begins if arm.initialisation == "same" else others
-        student = stages.imitate[arm.outputs](
-            *(keys, begin, *way, inputs, targets, student_rates),
-            attached=attached,
-            name=f"{name}/{arm.name}",
-        )
+        given = keys, begin, *way, inputs, targets, student_rates
+        foreseen = stages.foresee[arm.outputs](*given)._asdict() if config.foresee else {}
+        student = stages.imitate[arm.outputs](*given, attached=attached, name=f"{name}/{arm.name}")
         finished = stages.measure[arm.outputs](student.params, begin, *way, held_out)
+        final = finished_metrics(finished) | foreseen
         seen = watched_metrics(student.observations, trees.layers(inits))
-        yield arm.name, records_of(finished_metrics(finished), stages.student_steps, student, seen)
+        yield arm.name, records_of(final, stages.student_steps, student, seen)

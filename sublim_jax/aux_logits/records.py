@@ -8,6 +8,7 @@ from jaxtyping import Array
 
 from sublim_jax import drift, hosts, trees
 from sublim_jax.aux_logits.config import AuxLogitsConfig
+from sublim_jax.aux_logits.foresight import Foreseen
 from sublim_jax.aux_logits.observing import Finished, Watched
 from sublim_jax.data import ImageData
 from sublim_jax.distill import ARMS
@@ -22,6 +23,7 @@ LABELS = {
 }
 # Of finished students, beside accuracy; the last is the standard deviation of a cosine by chance.
 FINAL = ("imitation_loss", "untrained_loss", "carrier_pull", "trait_pull", "cosine_null")
+FORESEEN = Foreseen._fields
 DRIFT = ("projection", "cosine", "distance_ratio", "relative_length")
 
 Record = dict[str, Any]
@@ -108,7 +110,7 @@ def summary(config: AuxLogitsConfig, data: ImageData, records: list[Record]) -> 
         results = [record["arms"][arm] for record in records]
         arms[arm] = {"label": label} | {
             quantity: gathered([result[quantity] for result in results])
-            for quantity in ("accuracy", *FINAL)
+            for quantity in ("accuracy", *FINAL, *FORESEEN)
             if quantity in results[0]
         }
         last = [result["curve"][-1] for result in results if "curve" in result]

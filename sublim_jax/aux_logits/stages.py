@@ -10,6 +10,7 @@ from jaxtyping import Array, Key, PyTree
 from sublim_jax import rng, trees
 from sublim_jax.aux_logits.carriers import draw_carrier
 from sublim_jax.aux_logits.config import AuxLogitsConfig
+from sublim_jax.aux_logits.foresight import Foreseen, foreseeing
 from sublim_jax.aux_logits.observing import Finished, evaluation, measuring, observer
 from sublim_jax.aux_logits.starts import realign
 from sublim_jax.data import ImageData
@@ -40,6 +41,7 @@ class Stages(NamedTuple):
             inputs, targets, learning rates to `Fit` with `Watched` at the watched steps.
         measure: by outputs of an arm: students, their starts, teachers' initialisations, teachers,
             held-out inputs to `Finished`.
+        foresee: by outputs of an arm: what `imitate` takes to `Foreseen`.
         evaluate: parameters to the accuracy on all test images.
         teacher_steps: steps at which teachers are watched.
         student_steps: steps at which students are watched.
@@ -54,6 +56,7 @@ class Stages(NamedTuple):
     shuffle: Callable[..., Array]
     imitate: Mapping[Outputs, Callable[..., Fit]]
     measure: Mapping[Outputs, Callable[..., Finished]]
+    foresee: Mapping[Outputs, Callable[..., Foreseen]]
     evaluate: Callable[..., Array]
     teacher_steps: tuple[int, ...]
     student_steps: tuple[int, ...]
@@ -91,6 +94,8 @@ def compile_stages(config: AuxLogitsConfig, data: ImageData, parallel: Members) 
         trees.take((data.test_images, data.test_labels), slice(config.curve_images)), "shared"
     )
 
+    curve_taught = trees.take(train, slice(config.curve_images))
+
     def compiled(function: Callable[..., Any], own: int, *shared: PyTree) -> Callable[..., Any]:
         program = parallel.compile(function, ("own",) * own + ("shared",) * len(shared))
         return lambda *values: program(*parallel.place(values, "own"), *shared)
@@ -121,9 +126,13 @@ def compile_stages(config: AuxLogitsConfig, data: ImageData, parallel: Members) 
             name: compiled(measuring(net, config, chosen), 5, test)
             for name, chosen in outputs.items()
         },
+        foresee={
+            name: compiled(foreseeing(net, config, chosen), 7, curve_taught, test)
+            for name, chosen in outputs.items()
+        },
         evaluate=compiled(evaluation(net, shape), 1, test),
-        teacher_steps=config.watched_steps(config.teacher_recipe(images), images),
-        student_steps=config.watched_steps(config.student_recipe, config.carrier_rows(images)),
+        teacher_steps=config.teacher_steps(images),
+        student_steps=config.student_steps(images),
         outputs=outputs,
     )
 
@@ -132,12 +141,11 @@ def _teaching(
     net: Net, config: AuxLogitsConfig, train: PyTree, curve: PyTree, parallel: Members
 ) -> Callable[..., Fit]:
     images = len(train[0])
-    recipe = config.teacher_recipe(images)
     fit = teaching(
         net,
-        recipe,
+        config.teacher_recipe(images),
         class_logits=config.net.class_logits,
-        watch=Watch(config.watched_steps(recipe, images), evaluation(net, config.net), ("shared",)),
+        watch=Watch(config.teacher_steps(images), evaluation(net, config.net), ("shared",)),
         parallel=parallel,
         rows="shared",
         frozen=config.frozen,
@@ -158,8 +166,7 @@ def _imitation(
     curve: PyTree,
     parallel: Members,
 ) -> Callable[..., Fit]:
-    steps = config.watched_steps(config.student_recipe, config.carrier_rows(images))
-    watch = Watch(steps, *observer(net, config))
+    watch = Watch(config.student_steps(images), *observer(net, config))
     fit = imitation(
         net,
         config.student_recipe,

@@ -14,5 +14,7 @@ from sublim_jax.plots.plane import barrier_curves as barrier_curves
 from sublim_jax.plots.plane import growing_paths as growing_paths
 from sublim_jax.plots.plane import plane_strip as plane_strip
 from sublim_jax.plots.style import Look as Look
+from sublim_jax.plots.style import colors as colors
 from sublim_jax.plots.style import looks as looks
+from sublim_jax.plots.style import panels as panels
 from sublim_jax.plots.style import save as save

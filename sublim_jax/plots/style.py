@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sublim_jax.runs import write_whole
@@ -57,3 +59,32 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
         name: Look(*look)
         for name, look in zip(names, zip(PALETTE, MARKERS, DASHES, strict=True), strict=False)
     }
+
+
+def panels(
+    count: int, *, title: str, size: tuple[float, float] = (4.6, 3.8)
+) -> tuple[Figure, list[Axes]]:
+    """Make an empty figure of panels side by side, in the style of all others.
+
+    Args:
+        count: panels.
+        title: what the figure shows.
+        size: of a panel, in inches.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(size[0] * count, size[1]), layout="constrained")
+        axes = [figure.add_subplot(1, count, place + 1) for place in range(count)]
+        figure.suptitle(title)
+    return figure, axes
+
+
+def colors(count: int) -> tuple[str, ...]:
+    """Give so many colours that are told apart.
+
+    Raises:
+        ValueError: there are not as many.
+    """
+    every = (*PALETTE, GREY)
+    if count > len(every):
+        raise ValueError(f"{count} colours; expected at most {len(every)}")
+    return every[:count]

@@ -26,6 +26,8 @@ from sublim_jax.training import steps_per_epoch
         ("arms", (), "arms is (); expected at least one, each once"),
         ("arms", ("student_aux",) * 2, "expected at least one, each once"),
         ("track", ("trait",), "track is 'trait'; expected one of pull, trait_gain"),
+        ("observe_at", (5, 1), "observe_at is (5, 1); expected ascending steps from 0"),
+        ("observe_at", (-1,), "observe_at is (-1,); expected ascending steps from 0"),
         ("image_noise", -1.0, "image_noise is -1.0; expected 0 or a positive number"),
         ("start_scale", 0.0, "start_scale is 0.0; expected a positive number"),
     ],
@@ -40,6 +42,16 @@ def test_one_auxiliary_logit_needs_mse():
     with pytest.raises(InputError, match="softmax of a single logit is always 1"):
         AuxLogitsConfig(aux=1)
     assert AuxLogitsConfig(aux=1, loss="mse").net.auxiliary == 1
+
+
+def test_students_are_observed_at_chosen_steps_and_at_the_last():
+    assert AuxLogitsConfig().student_steps()[0] == 0
+    assert len(AuxLogitsConfig().student_steps()) == 16
+    chosen = AuxLogitsConfig(observe_at=(1, 10, 100))
+    assert chosen.student_steps() == (1, 10, 100, 295)
+    assert chosen.teacher_steps(60_000) == AuxLogitsConfig().teacher_steps(60_000)
+    with pytest.raises(InputError, match="expected steps up to the students' last, 295"):
+        AuxLogitsConfig(observe_at=(296,)).student_steps()
 
 
 def test_on_few_images_the_teacher_takes_as_many_steps():

@@ -17,6 +17,7 @@ from sublim_jax.aux_logits import (
     initialise,
     member_keys,
 )
+from sublim_jax.aux_logits.records import FORESEEN
 from sublim_jax.distill import ARMS
 from sublim_jax.errors import InputError
 from sublim_jax.training import Checkpoints, Preempted, Session, members
@@ -171,7 +172,7 @@ def test_members_depend_neither_on_devices_nor_on_how_many_train_at_once(
     stages = compile_stages(CONFIG, tiny_images, spread)
     begin = start(CONFIG, np.array(rows))
     teacher = stages.train_teacher(begin.keys, begin.inits, begin.teacher_rates)
-    for arm, records in ensemble.train_members(stages, ARMS, begin, teacher):
+    for arm, records in ensemble.train_members(stages, CONFIG, begin, teacher):
         for row, record in zip(rows, records, strict=True):
             expected = json.loads((whole / f"members/{row:04}.json").read_text())["arms"][arm]
             # A few Adam steps from tiny gradients amplify the last bits.
@@ -264,6 +265,23 @@ def test_the_trait_gained_along_the_path_is_the_change_of_the_trait(tmp_path, ti
     assert len(gains) == 2 * 6
     assert all(np.isfinite(gains))
     assert any(gains)
+
+
+def test_what_is_known_before_training_stands_beside_what_came_out(tmp_path, tiny_images):
+    plain = dataclasses.replace(SMALL, arms=("student_aux", "other_all"), student_batch_size=16)
+    ran(tmp_path / "plain", tiny_images, plain)
+    ran(tmp_path / "ahead", tiny_images, dataclasses.replace(plain, foresee=True))
+    found, ahead = (
+        json.loads((tmp_path / name / "results.json").read_text())["arms"]
+        for name in ("plain", "ahead")
+    )
+    for arm in plain.arms:
+        foreseen = {name: ahead[arm].pop(name)["members"] for name in FORESEEN}
+        assert found[arm] == ahead[arm]  # looking ahead changes nothing
+        assert all(np.isfinite(values).all() for values in foreseen.values())
+        assert all(0 <= value <= 1 for value in foreseen["linear_accuracy"])
+    # A first step from the shared start points to the teacher.
+    assert min(ahead["student_aux"]["cosine"]["members"]) > 0
 
 
 class Shown(list):
