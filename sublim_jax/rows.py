@@ -22,7 +22,7 @@ def mean_over_rows(
             their own.
 
     Raises:
-        InputError: there are no inputs, or ``chunk`` is below 1.
+        InputError: there are no inputs, arrays differ in their rows, or ``chunk`` is below 1.
     """
     rows, chunk = _checked(inputs, chunk)
     chunks, rest = _cut(inputs, rows, chunk)
@@ -51,7 +51,7 @@ def map_over_rows(
         chunk: rows at a time, as in `mean_over_rows`.
 
     Raises:
-        InputError: there are no inputs, or ``chunk`` is below 1.
+        InputError: there are no inputs, arrays differ in their rows, or ``chunk`` is below 1.
     """
     rows, chunk = _checked(inputs, chunk)
     chunks, rest = _cut(inputs, rows, chunk)
@@ -65,9 +65,16 @@ def map_over_rows(
 
 
 def _checked(inputs: PyTree, chunk: int | None) -> tuple[int, int]:
-    rows = len(jax.tree.leaves(inputs)[0])
-    if rows == 0:
+    counts = sorted({len(leaf) for leaf in jax.tree.leaves(inputs)})
+    if counts in ([], [0]):
         raise InputError("inputs has 0 rows; expected at least 1")
+    if len(counts) > 1:
+        # Otherwise those that one array has more than the first would be left out, without a word.
+        raise InputError(
+            f"inputs, or what goes with them, have {' and '.join(map(str, counts))} rows; expected "
+            "as many in every array"
+        )
+    rows = counts[0]
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk is {chunk}; expected at least 1")
     return rows, rows if chunk is None else min(chunk, rows)

@@ -1,4 +1,8 @@
-"""Products with the Jacobian, the Gauss-Newton matrix and the tangent kernel of a network."""
+"""Products with the Jacobian, the Gauss-Newton matrix and the tangent kernel of a network.
+
+Where parameters are sharded, compile a product with their shardings as ``out_shardings``: its
+result then lies on the devices as they do, and what travels are activations.
+"""
 
 import math
 from collections.abc import Callable
@@ -72,13 +76,19 @@ def transposed_product(
         A tree like ``init``: the mean over rows and positions.
 
     Raises:
-        InputError: there are no inputs, or ``chunk`` is below 1.
+        InputError: there are no inputs, ``chunk`` is below 1, or ``weights`` are not those of the
+            chosen outputs.
     """
     init = trees.wide(init)
 
     def sums(part: tuple[PyTree, Array]) -> PyTree:
         rows, given = part
         at_init, pull = jax.vjp(_chosen(apply, rows, outputs), init)
+        if given.shape != at_init.shape:
+            raise InputError(
+                f"weights of a row have shape {given.shape[1:]}; expected {at_init.shape[1:]}, as "
+                "its chosen outputs"
+            )
         return pull(jnp.asarray(given, at_init.dtype) / _positions(at_init))[0]
 
     return mean_over_rows(sums, (inputs, weights), chunk=chunk)
@@ -122,11 +132,10 @@ def gauss_newton_product(
     init, direction = _tangent(init, direction)
 
     def sums(rows: PyTree) -> PyTree:
-        chosen = _chosen(apply, rows, outputs)
-        # The forward pass is shared: jvp of the function that vjp linearises as well.
-        at_init, pull = jax.vjp(chosen, init)
-        moved = jax.jvp(chosen, (init,), (direction,))[1]
-        return pull(hessian_product(loss, at_init, moved) / _positions(at_init))[0]
+        # One forward pass for both; jvp and vjp take two where a network loops over its layers.
+        at_init, push = jax.linearize(_chosen(apply, rows, outputs), init)
+        pull = jax.linear_transpose(push, init)
+        return pull(hessian_product(loss, at_init, push(direction)) / _positions(at_init))[0]
 
     return mean_over_rows(sums, inputs, chunk=chunk)
 
@@ -184,7 +193,9 @@ def linearized(apply: Apply, init: PyTree) -> Apply:
     """
 
     def linear(params: PyTree, inputs: PyTree) -> Array:
-        at_init, moved = jax.jvp(lambda p: apply(p, inputs), (init,), (trees.sub(params, init),))
+        # Subtracted before it is rounded to the type of the initialisation.
+        there, way = _tangent(init, trees.sub(trees.wide(params), trees.wide(init)))
+        at_init, moved = jax.jvp(lambda p: apply(p, inputs), (there,), (way,))
         return at_init + moved
 
     return linear
