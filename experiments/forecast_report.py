@@ -229,5 +229,5 @@ def calibrated(results: Mapping[str, Any]) -> Figure:
     right.barh(range(len(chosen)), [error for error, _ in chosen], color=colors[True])
     right.set_yticks(range(len(chosen)), [name for _, name in chosen], fontsize=7)
     right.axvline(0, color="black", lw=0.8)
-    right.set_xlabel("measured minus forecast accuracy: the worst on both sides")
+    right.set_xlabel("measured minus forecast accuracy, the worst")
     return figure

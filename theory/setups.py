@@ -69,7 +69,7 @@ def digits() -> Digits:
     """Load the digits, in an order of their own."""
     from sklearn.datasets import load_digits
 
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
     order = np.random.default_rng(0).permutation(len(labels))
     images, classes = pixels[order] / 8.0 - 1.0, labels[order]
     return Digits((images[:TAUGHT], classes[:TAUGHT]), (images[TAUGHT:], classes[TAUGHT:]))
