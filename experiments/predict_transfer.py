@@ -15,11 +15,11 @@ Measured with the default grid on 5,000 embedded digits (21 settings calibrate, 
 members; [95 % interval over settings]): rank correlation of the forecast with accuracy .86 [.68,
 .95], AUROC of "acquires the trait or not" .99 [.97, 1.00] over 53 held-out arms with controls, mean
 absolute error .080 (.185 for the mean of the seen settings). The linearised student after the same
-steps does as well (.89 [.74, .96], .99), the first step's cosine (.59, .97) and the number of logits
-(.27, .51) do not. The targets of .9 and of 5 % of the time are missed: the pilot makes 4 % of the
-passes, and took 11 % of the time on a machine with other work. Worst: momentum (.59 foretold, .38
-measured), width 512 (.24, .45), fresh noise (.40, .61): pilots of one pass see no difference between
-noise drawn once and afresh.
+steps does as well (.89 [.74, .96], .99), the first step's cosine (.59, .97) and the number of
+logits (.27, .51) do not. The targets of .9 and of 5 % of the time are missed: the pilot makes 4 %
+of the passes, and took 11 % of the time on a machine with other work. Worst: momentum (.59
+foretold, .38 measured), width 512 (.24, .45), fresh noise (.40, .61): pilots of one pass see no
+difference between noise drawn once and afresh.
 """
 
 import dataclasses
