@@ -38,7 +38,7 @@ from matplotlib.figure import Figure
 from setups import Problem, adam_teacher, fixed_noise, moved, relative_error
 
 from sublim_jax import linearize, losses, plots, rng, trees
-from sublim_jax.predict.influence import influence_scores
+from sublim_jax.predict import influence_scores
 
 CLAIM = "Scores of single inputs foretell the first step exactly, and rank long trainings hardly."
 HALVES = 40

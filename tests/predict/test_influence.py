@@ -10,7 +10,7 @@ from sublim_jax.errors import InputError
 from sublim_jax.linearize import transposed_product
 from sublim_jax.losses import cross_entropy, kl, mse
 from sublim_jax.nets.mlp import MLPConfig, mlp
-from sublim_jax.predict.influence import influence_scores
+from sublim_jax.predict import influence_scores
 
 CONFIG = MLPConfig(inputs=6, hidden=(7, 5), classes=4, auxiliary=3, activation="tanh")
 NET = mlp(CONFIG)
