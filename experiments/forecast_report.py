@@ -125,14 +125,14 @@ def table(results: Mapping[str, Any]) -> str:
             )
     counts, error, cost = (results[name] for name in ("counts", "error", "cost"))
     lines.append(
-        f"\n{'':42}"
+        f"\n{'':50}"
         + f"rank correlation ({counts['held_out']})".rjust(28)
         + f"AUROC ({counts['held_out_with_controls']}, with controls)".rjust(30)
     )
     for name, label in PREDICTIONS.items():
         scores = results["scores"][name]
         cells = [_interval(scores[which]) for which in ("rank_correlation", "auroc")]
-        lines.append(f"{label.replace(chr(10), ' '):52}{cells[0]:>18}{cells[1]:>30}")
+        lines.append(f"{label.replace(chr(10), ' '):60}{cells[0]:>18}{cells[1]:>30}")
     lines += [
         f"calibrated forecast: mean error {error['mean']:+.3f}, mean absolute error "
         f"{error['mean_absolute']:.3f} (of the seen settings' mean "
