@@ -81,14 +81,18 @@ class Config:
     """Where to make the files, by default the system's temporary folder."""
     cold: bool = False
     """Empty the system's cache of the files before every round, to read from the disk."""
+    only: Literal["files", "training"] | None = None
+    """Which of the two parts is measured; by default both."""
 
 
 def main(config: Config) -> None:
     """Measure and print."""
     print(f"{runs.processor_name()}, {os.cpu_count()} cores; numpy {np.__version__}")
-    with tempfile.TemporaryDirectory(dir=config.folder) as folder:
-        comparison(config, Path(folder))
-    tracking(config)
+    if config.only != "training":
+        with tempfile.TemporaryDirectory(dir=config.folder) as folder:
+            comparison(config, Path(folder))
+    if config.only != "files":
+        tracking(config)
 
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:

@@ -1,3 +1,4 @@
+import functools
 import math
 
 import jax
@@ -49,9 +50,9 @@ def test_a_first_step_is_what_autodiff_of_the_loss_says(loss, chunk):
     init, inputs, trait = given()
     teacher = jax.tree.map(jnp.add, init, draw("move", 0.3))
     gradient = jax.grad(trait)(init)
-    found = predict.first_step(
-        NET.apply, init, teacher, inputs, gradient, loss=loss, outputs=AUXILIARY, chunk=chunk
-    )
+    how = {"loss": loss, "outputs": AUXILIARY, "chunk": chunk}
+    first_step = jax.jit(functools.partial(predict.first_step, NET.apply, **how))
+    found = first_step(init, teacher, inputs, gradient)
     value, slope = jax.value_and_grad(lambda p: imitation(loss, p, teacher, inputs))(init)
     step, way = jax.tree.map(jnp.negative, slope), trees.sub(teacher, init)
     np.testing.assert_allclose(found.trait_change, trees.dot(gradient, step), rtol=1e-10)

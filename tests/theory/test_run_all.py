@@ -251,6 +251,8 @@ def test_an_interrupted_run_leaves_no_check_behind(add, theory, tmp_path, number
             "time.sleep(120)",
         )
     driver = (
+        # A shell's background jobs ignore it, and so would what is started from tests among them.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"import sys; sys.path.append({str(THEORY)!r})\n"
         "import run_all; from pathlib import Path\n"
         f"run_all.HERE = Path({str(theory)!r}); run_all.CHECKS = ('first', 'second')\n"
