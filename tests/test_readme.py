@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_runs_and_shows_a_pull():
@@ -16,7 +19,9 @@ def test_the_example_runs_and_shows_a_pull():
     assert all(float(cosine) > 0 for cosine in later)
 
 
-def test_linked_files_exist():
-    root = Path(__file__).parents[1]
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (root / target).exists(), target
+@pytest.mark.parametrize("readme", ["README.md", "theory/README.md"])
+def test_linked_files_exist(readme):
+    targets = re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / readme).read_text())
+    assert len(targets) > 5
+    for target in targets:
+        assert (ROOT / readme).parent.joinpath(target).exists(), target
