@@ -3,7 +3,8 @@
 An experiment is a frozen dataclass of what its results depend on, a frozen dataclass of how it is
 executed, and a function of the two; this file turns them into a command. Exit statuses: 0 done, 2
 refused with a sentence, 75 (EX_TEMPFAIL) interrupted by SIGTERM or by the end of another process
-of the run, 130 interrupted by hand; after the last two the same command goes on.
+of the run, 130 interrupted by hand, 141 where the reader of the output has left; after the last
+three the same command goes on.
 """
 
 import argparse
@@ -117,11 +118,16 @@ def guarded(run: Callable[[C, Opts], None], config: C, options: Opts) -> None:
     try:
         _connect(options)
         run(config, options)
+        sys.stdout.flush()
     except InputError as fault:
         _leave(f"error: {fault}", 2)
     except Preempted as fault:
         saved = "saved; the same command continues" if fault.saved else "nothing was saved"
         _leave(f"{fault}: {saved}", EXIT_STATUS)
+    except BrokenPipeError:
+        # Python would try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave("nobody reads the output any more; the same command continues", 141)
     except Exception as fault:
         if jax.process_count() == 1:
             raise

@@ -2,9 +2,11 @@
 
 import functools
 import json
+import subprocess
+import sys
 
 import pytest
-from experiment_commands import refusal, run
+from experiment_commands import EXPERIMENTS, refusal, run
 
 SMALL = (
     *("--members", "2", "--noise-images", "96", "--batch-size", "32", "--widths", "8", "8"),
@@ -53,6 +55,15 @@ def test_replot_draws_from_the_files_alone(finished):
     done = start("--replot", "--out", folder)
     assert done.returncode == 0
     assert (folder / FIGURES[0]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_reader_that_leaves_ends_it_quietly(finished):
+    words = [sys.executable, EXPERIMENTS / "mnist_aux_logits.py", "--replot", "--out", finished[0]]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        run.stdout.close()
+        said = run.stderr.read()
+    assert run.returncode == 141
+    assert said == "nobody reads the output any more; the same command continues\n"
 
 
 def test_another_configuration_is_refused_and_nothing_is_lost(finished, image_folder):
