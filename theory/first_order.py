@@ -8,7 +8,10 @@ teacher is at ``theta_0 + eps d_T`` with ``d_T = -grad L_T``; the student's step
     L_T(theta_0 + alpha d_S) - L_T(theta_0) = -alpha eps <d_T, G d_T> + O(eps^2).
 
 Both remainders are measured over three decades of ``eps``, in float64 with tanh units (the kinks of
-ReLU spoil the order), for eight losses. Absolute error is not smooth: it is left to `sign_sweep`.
+ReLU spoil the order), for eight losses. Their order is fitted to the lower two: at .1 the third
+order may come near the second where that happens to be small. (Of the 96 orders of seeds 0 to 5 one
+was outside the limits while all three were fitted: 1.895, Jensen-Shannon, seed 2.) Absolute error
+is not smooth: it is left to `sign_sweep`.
 About 15 seconds.
 """
 
@@ -26,6 +29,8 @@ from sublim_jax import linearize, losses, plots, trees
 
 CLAIM = "A step of imitation is eps G d_T, and lowers the teacher's loss by alpha eps <d_T, G d_T>."
 EPSILONS = np.logspace(-1, -4, 7)
+SMALL = slice(2, None)
+"""Those to which orders are fitted."""
 RATE = 0.5
 
 
@@ -97,13 +102,10 @@ def check(seed: int) -> claims.Report:
     findings = []
     for name, (steps, changes) in found.items():
         # Relative remainders of first order are absolute ones of second.
+        orders = [1 + claims.slope(EPSILONS[SMALL], y[SMALL]) for y in (steps, changes)]
         findings += [
-            claims.between(
-                f"{name}: order of the step", 1 + claims.slope(EPSILONS, steps), 1.9, 2.1
-            ),
-            claims.between(
-                f"{name}: order of the loss", 1 + claims.slope(EPSILONS, changes), 1.9, 2.1
-            ),
+            claims.between(f"{name}: order of the step", orders[0], 1.9, 2.1),
+            claims.between(f"{name}: order of the loss", orders[1], 1.9, 2.1),
             claims.at_most(f"{name}: error at 1e-3", steps[at], 1e-3),
         ]
     return claims.Report(findings, draw(found), {"eps": EPSILONS, "relative_errors": found})
