@@ -6,7 +6,7 @@ sees, loss, optimizer, size, length. Each setting tells how far the student went
 and how well it classifies; over the settings, rank correlations tell which distance predicts the
 trait.
 
-    python experiments/distance_vs_transfer.py                  # 53 settings, 5 members
+    python experiments/distance_vs_transfer.py                  # 53 settings, 5 members, 35 minutes
     python experiments/distance_vs_transfer.py --quick          # 4 settings, 2 members, a minute
     python experiments/distance_vs_transfer.py --preset full    # 32 members, for an accelerator
     python experiments/distance_vs_transfer.py --factors width inputs
@@ -29,7 +29,7 @@ interval):
   inputs (.132, 99 % of the loss gone).
 - Digits instead of noise: -.381 ± .160 with 3 logits, -.412 ± .090 with 100 (.499). MSE instead of
   KL: +.091 ± .064 with 3 logits, +.034 ± .018 with 10. Fresh noise +.097 ± .046, smooth noise
-  +.164 ± .110. Width 512 instead of 256: -.068 ± .147, not settled. Teacher of 1 epoch instead of
+  +.166 ± .103. Width 512 instead of 256: -.068 ± .147, not settled. Teacher of 1 epoch instead of
   5: +.097 ± .058, of 20: -.136 ± .127. At Adam's imitation loss: Lion +.044 ± .032, momentum -.069
   ± .021, SGD -.034 ± .035.
 """
