@@ -17,7 +17,7 @@ members; [95 % interval over settings]): rank correlation of the forecast with a
 absolute error .080 (.185 for the mean of the seen settings). The linearised student after the same
 steps does as well (.89 [.74, .96], .99), the first step's cosine (.59, .97) and the number of
 logits (.27, .51) do not. The targets of .9 and of 5 % of the time are missed: the pilot makes 4 %
-of the passes, and took 11 % of the time on a machine with other work. Worst: momentum (.59
+of the passes, and takes 9 % of the time: of the inputs it draws a fifth. Worst: momentum (.59
 foretold, .38 measured), width 512 (.24, .45), fresh noise (.40, .61): pilots of one pass see no
 difference between noise drawn once and afresh.
 """
