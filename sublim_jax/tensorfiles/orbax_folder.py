@@ -4,6 +4,7 @@ Only what orbax writes beside the arrays (``_METADATA``: the tree, and in which 
 formats its leaves are) is read by ourselves; orbax itself is not needed, nor JAX.
 """
 
+import functools
 import itertools
 import json
 import math
@@ -23,7 +24,7 @@ TREE = "_METADATA"
 CHECKPOINT = "_CHECKPOINT_METADATA"
 DATABASE = "manifest.ocdbt"
 SEAL = "seal.json"  # of `sublim_jax.training.Checkpoints`
-BOX = 1 << 24  # elements read at a time, unless a chunk or a piece that is asked for is larger
+BOX = 1 << 20  # elements read at a time, unless a chunk or a piece that is asked for is larger
 
 
 class _Leaf(NamedTuple):
@@ -184,15 +185,19 @@ def _open(spec: Mapping[str, Any], context: Any) -> Any:
     return tensorstore.open(dict(spec), open=True, read=True, context=context)
 
 
+@functools.cache
 def _context() -> Any:
-    """Make a context of our own: without a cache, and with few chunks in memory at once."""
+    """Make a context of our own: without a cache, and with one chunk in memory at once.
+
+    One for all checkpoints: each would have threads of its own, which keep the memory they had.
+    """
     import tensorstore
 
     return tensorstore.Context(
         {
             "cache_pool": {"total_bytes_limit": 0},
             "data_copy_concurrency": {"limit": 1},
-            "file_io_concurrency": {"limit": 2},
+            "file_io_concurrency": {"limit": 1},
         }
     )
 
