@@ -6,7 +6,6 @@ every layer a name of its own, for drift by layer.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ from sublim_jax.lm.attention import NOWHERE, attend, visible
 from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.gated import GatedBlock, RMSNorm
 from sublim_jax.lm.neox import NeoxBlock
-from sublim_jax.lm.rotary import Rotary, rotate, turns
+from sublim_jax.lm.rotary import rotate, turns
 
 Params = PyTree[Float[Array, "..."], "Params"]
 
@@ -105,10 +104,9 @@ def hidden(
 
     def layer(x: Array, given: Any) -> tuple[Array, None]:
         weights, whole = given
-        turned = look.turned(whole)
 
         def read(queries: Array, keys: Array, values: Array) -> Array:
-            queries, keys = turned(queries, keys)
+            queries, keys = look.turned(whole, queries, keys)
             return attend(queries, keys, values, look.seen(whole))
 
         return _layer(config, weights)(x, read), None
@@ -153,21 +151,20 @@ def extend(
 
     # The cache is carried rather than scanned over: a scan would make a copy of it.
     def layer(carry: tuple[Array, Array, Array], given: Any) -> Any:
-        (x, all_keys, all_values), (weights, whole, index) = carry, given
-        turned, kept = look.turned(whole, fresh=positions), {}
+        (x, *stored), (weights, whole, index) = carry, given
+        kept: list[Array] = []
 
         def read(queries: Array, keys: Array, values: Array) -> Array:
-            queries, keys = turned(queries, keys)
-            for name, before, new in (("keys", all_keys, keys), ("values", all_values, values)):
-                place = (index, zero, at, zero, zero)
+            queries, keys = look.turned(whole, queries, keys)
+            for before, new in zip(stored, (keys, values), strict=True):
                 new = new[None].astype(before.dtype)
-                kept[name] = jax.lax.dynamic_update_slice(before, new, place)
-            old_and_new = (jax.lax.dynamic_index_in_dim(kept[n], index, 0, False) for n in kept)
-            keys, values = old_and_new
+                place = (index, zero, at, zero, zero)
+                kept.append(jax.lax.dynamic_update_slice(before, new, place))
+            keys, values = (jax.lax.dynamic_index_in_dim(k, index, keepdims=False) for k in kept)
             return attend(queries, keys, values, look.seen(whole))
 
         x = _layer(config, weights)(x, read)
-        return (x, kept["keys"], kept["values"]), None
+        return (x, *kept), None
 
     start = _embedded(config, params, tokens), cache.keys, cache.values
     given = params["layers"], _sees_all(config), jnp.arange(config.layers)
@@ -187,36 +184,33 @@ def by_layer(params: Params) -> Params:
 class _Look:
     """What queries see of keys and how both are turned, for layers of either kind.
 
-    Where all layers are alike nothing is chosen; else both kinds are made, and a layer's flag
-    chooses: a scan has one body.
+    All is made once, outside the scan over layers. A scan has one body: where layers are of two
+    kinds, the flag of a layer (whether it sees the whole text) chooses.
     """
 
     def __init__(self, config: DecoderConfig, queries: Array, keys: Array, texts: Any) -> None:
-        self.config, self.queries = config, queries
-        self.mixed = config.window is not None and bool(config.global_layers)
-        near = None if self.mixed else config.window
-        self._all = visible(queries, keys, segments=texts, window=near)
-        self._near = visible(queries, keys, segments=texts, window=config.window)
+        windows = [None, config.window] if config.global_layers else [config.window]
+        rotaries = [config.rotary, config.local_rotary or config.rotary]
+        self._masks = [visible(queries, keys, segments=texts, window=w) for w in windows]
+        self._angles = [
+            turns(rotary.frequencies(config.head_width), queries)
+            for rotary in dict.fromkeys(rotaries)
+        ]
+        self._scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
 
     def seen(self, whole: Array) -> Array:
-        return jnp.where(whole, self._all, self._near) if self.mixed else self._all
+        return _either(whole, self._masks)
 
-    def turned(self, whole: Array, fresh: Array | None = None) -> Callable[..., Any]:
-        config = self.config
-        positions = self.queries if fresh is None else fresh
-        angles = self._turns(config.rotary, positions)
-        if config.local_rotary is not None:
-            others = self._turns(config.local_rotary, positions)
-            angles = jax.tree.map(lambda a, b: jnp.where(whole, a, b), angles, others)
-        scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
+    def turned(self, whole: Array, queries: Array, keys: Array) -> tuple[Array, Array]:
+        angles = _either(whole, self._angles)
+        return rotate(queries, angles) * self._scale, rotate(keys, angles)
 
-        def turn(queries: Array, keys: Array) -> tuple[Array, Array]:
-            return rotate(queries, angles) * scale, rotate(keys, angles)
 
-        return turn
-
-    def _turns(self, rotary: Rotary, positions: Array) -> Any:
-        return turns(rotary.frequencies(self.config.head_width), positions)
+def _either(first: Array, choices: list[Any]) -> Any:
+    """Choose the first of one or two trees, or the last."""
+    if len(choices) == 1:
+        return choices[0]
+    return jax.tree.map(lambda a, b: jnp.where(first, a, b), *choices)
 
 
 def _sees_all(config: DecoderConfig) -> np.ndarray:
