@@ -24,7 +24,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sublim_jax import hosts
-from sublim_jax.errors import InputError, first_line
+from sublim_jax.errors import InputError, drop_output, first_line
 from sublim_jax.plan import Planned, in_subprocess, plan, planning, table
 from sublim_jax.sinks import SinkName
 from sublim_jax.training import Checkpoints, Devices, Preempted, Session
@@ -125,8 +125,7 @@ def guarded(run: Callable[[C, Opts], None], config: C, options: Opts) -> None:
         saved = "saved; the same command continues" if fault.saved else "nothing was saved"
         _leave(f"{fault}: {saved}", EXIT_STATUS)
     except BrokenPipeError:
-        # Python would try to write the rest when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         _leave("nobody reads the output any more; the same command continues", 141)
     except Exception as fault:
         if jax.process_count() == 1:

@@ -1,4 +1,7 @@
-"""The error of bad input: what a command line prints as one sentence, without a traceback."""
+"""How a command ends that cannot go on: the error of bad input, and a reader that has left."""
+
+import os
+import sys
 
 
 class InputError(ValueError):
@@ -17,3 +20,11 @@ def first_line(fault: BaseException) -> str:
     """
     text = str(fault).strip() or type(fault).__name__
     return text.splitlines()[0][:200].rstrip(" :;.")
+
+
+def drop_output() -> None:
+    """Send the rest of the output nowhere, after a ``BrokenPipeError``: its reader has left.
+
+    Python would try to write it when it ends, and complain.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

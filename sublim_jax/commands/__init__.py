@@ -3,7 +3,6 @@
 Exit statuses: 0 done, 2 refused with a sentence, 130 interrupted by hand, 141 nobody reads on.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,7 +10,7 @@ from typing import Protocol
 import tyro
 
 from sublim_jax.commands.drift import Drift
-from sublim_jax.errors import InputError
+from sublim_jax.errors import InputError, drop_output
 
 
 class Command(Protocol):
@@ -47,8 +46,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     except BrokenPipeError:
-        # Python would try to write the rest when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         sys.exit(141)
 
 
