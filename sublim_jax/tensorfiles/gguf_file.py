@@ -1,4 +1,4 @@
-"""GGUF files, dequantised block by block.
+"""GGUF files: fields, and tensors dequantised block by block.
 
 The header is read here and not by ``gguf.GGUFReader``, which keeps several arrays for every token
 of the vocabulary (160 MB and 2.7 s for 49,152 tokens, where skipping them takes .1 s) and maps the
@@ -26,6 +26,36 @@ VERSIONS = (2, 3)
 ALIGNMENT = 32  # where the file does not say another one
 MOST_DIMENSIONS = 8
 ROW = 4096  # elements that are dequantised side by side; gguf takes 16 such rows at a time
+FORMS = {
+    "UINT8": "B",
+    "INT8": "b",
+    "UINT16": "H",
+    "INT16": "h",
+    "UINT32": "I",
+    "INT32": "i",
+    "UINT64": "Q",
+    "INT64": "q",
+    "FLOAT32": "f",
+    "FLOAT64": "d",
+    "BOOL": "?",
+}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the fields of a GGUF file: what it says of the model, and its vocabulary.
+
+    Args:
+        path: of the file; its tensors are not looked at.
+
+    Returns:
+        Fields by name, in the file's order: texts as str, numbers as int, float or bool, arrays of
+        texts as lists, arrays of numbers as numpy arrays.
+
+    Raises:
+        InputError: the file cannot be read, is damaged or cut short within the fields.
+    """
+    with reading(path, KIND), path.open("rb", buffering=1 << 20) as file:
+        return _beginning(path, _Cursor(path, file), keep=True)[1]
 
 
 class _Stored(NamedTuple):
@@ -96,14 +126,28 @@ class _Cursor:
             raise EOFError
         self._file.seek(self.at)
 
-    def number(self, form: str) -> int:
+    def number(self, form: str) -> Any:
         return struct.unpack(f"<{form}", self.take(struct.calcsize(form)))[0]
 
+    def raw_text(self) -> bytes:
+        return self.take(self.number("Q"))
+
     def text(self) -> str:
-        return self.take(self.number("Q")).decode()
+        return self.raw_text().decode()
 
 
 def _header(path: Path, cursor: _Cursor) -> dict[str, _Stored]:
+    tensors, fields = _beginning(path, cursor, keep=False)
+    alignment = fields.get("general.alignment", ALIGNMENT)
+    if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
+        raise InputError(f"{path} has general.alignment {alignment}; expected a power of two")
+    found = [_tensor(cursor) for _ in range(tensors)]
+    start = -(-cursor.at // alignment) * alignment
+    return _placed(path, found, start, cursor.size)
+
+
+def _beginning(path: Path, cursor: _Cursor, *, keep: bool) -> tuple[int, dict[str, Any]]:
+    """Read the number of tensors, and the fields: see `_field`."""
     mark = cursor.take(4) if cursor.size >= 4 else b""
     if mark != MARK:
         raise InputError(f"{path} begins with {mark!r}; expected {MARK!r}")
@@ -114,41 +158,36 @@ def _header(path: Path, cursor: _Cursor) -> dict[str, _Stored]:
             f"{path} has version {version}{' and big-endian numbers' * swapped}; expected a "
             f"little-endian GGUF file of version {' or '.join(map(str, VERSIONS))}"
         )
-    tensors, fields = cursor.number("Q"), cursor.number("Q")
-    alignment = ALIGNMENT
-    for _ in range(fields):
-        name, value = cursor.text(), _field(cursor)
-        alignment = value if name == "general.alignment" else alignment
-    if not alignment or alignment & (alignment - 1):
-        raise InputError(f"{path} has general.alignment {alignment}; expected a power of two")
-    found = [_tensor(cursor) for _ in range(tensors)]
-    start = -(-cursor.at // alignment) * alignment
-    return _placed(path, found, start, cursor.size)
+    tensors, count = cursor.number("Q"), cursor.number("Q")
+    fields: dict[str, Any] = {}
+    for _ in range(count):
+        name = cursor.text()
+        if name in fields:
+            raise InputError(f"{path} has field {name!r} twice; expected each name once")
+        fields[name] = _field(cursor, keep)
+    return tensors, fields
 
 
-def _field(cursor: _Cursor) -> int | None:
-    """Pass over a field; returns its value if it is an unsigned integer."""
+def _field(cursor: _Cursor, keep: bool) -> Any:
+    """Read a number; texts and arrays, too, or pass over them where they are not to be kept."""
     from gguf import GGUFValueType
 
-    forms = {"UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q"}
-    widths = forms | {"INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q"}
-    widths |= {"FLOAT32": "f", "FLOAT64": "d", "BOOL": "?"}
     kind = GGUFValueType(cursor.number("I")).name
-    if kind in forms:
-        return cursor.number(forms[kind])
+    if kind == "STRING":
+        return cursor.text() if keep else cursor.skip(cursor.number("Q"))
+    if kind != "ARRAY":
+        return cursor.number(FORMS[kind])
+    kind, count = GGUFValueType(cursor.number("I")).name, cursor.number("Q")
     if kind == "ARRAY":
-        kind, count = GGUFValueType(cursor.number("I")).name, cursor.number("Q")
-        if kind == "STRING":
-            for _ in range(count):
-                cursor.take(cursor.number("Q"))
-        elif kind in widths:
-            cursor.skip(count * struct.calcsize(widths[kind]))
-        else:
-            raise ValueError("arrays of arrays")
-    elif kind == "STRING":
-        cursor.take(cursor.number("Q"))
-    else:
-        cursor.skip(struct.calcsize(widths[kind]))
+        raise ValueError("arrays of arrays")
+    if kind != "STRING":
+        form = np.dtype(FORMS[kind]).newbyteorder("<")
+        length = count * form.itemsize
+        return np.frombuffer(cursor.take(length), form) if keep else cursor.skip(length)
+    if keep:
+        return [cursor.text() for _ in range(count)]
+    for _ in range(count):
+        cursor.raw_text()
     return None
 
 

@@ -68,7 +68,7 @@ class TensorSource(Protocol):
 
 
 def read_tensor(source: TensorSource, name: str) -> np.ndarray:
-    """Read a whole tensor, in its shape, as float32 or float64; for tensors known to be small.
+    """Read a whole tensor, in its shape, as float32 or float64: only where memory has room for it.
 
     Raises:
         InputError: there is no such tensor, or the file is damaged.
