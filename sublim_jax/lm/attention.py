@@ -34,19 +34,44 @@ def visible(
 
 def attend(
     queries: Float[Array, "rows tokens heads width"],
-    keys: Float[Array, "rows slots kv_heads width"],
-    values: Float[Array, "rows slots kv_heads width"],
-    seen: Bool[Array, "rows tokens slots"],
+    keys: Float[Array, "rows kv_heads slots width"],
+    values: Float[Array, "rows kv_heads slots width"],
+    seen: Bool[Array, "rows tokens shared+slots"],
+    *,
+    shared: tuple[Float[Array, "kv_heads shared width"], ...] = (),
 ) -> Float[Array, "rows tokens heads width"]:
     """Average the values of the keys that are seen; queries are scaled already.
 
     Several query heads, ``heads / kv_heads`` in a row, share a key head. The softmax is taken in
     float32. A query that sees nothing gets the mean of all values: a number, if without meaning.
+
+    Args:
+        queries: of a few tokens.
+        keys: of each row, heads before slots: a product then finds them as it needs them, and a
+            cache is never rearranged.
+        values: likewise.
+        seen: which queries see which slots, those of ``shared`` first.
+        shared: keys and values that all rows have in common.
     """
     rows, tokens, heads, width = queries.shape
-    grouped = queries.reshape(rows, tokens, keys.shape[2], -1, width)
-    scores = jnp.einsum("btkgw,bskw->bkgts", grouped, keys, preferred_element_type=jnp.float32)
-    scores = jnp.where(seen[:, None, None], scores, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
-    out = jnp.einsum("bkgts,bskw->btkgw", weights, values)
-    return out.reshape(rows, tokens, heads, width)
+    grouped = queries.reshape(rows, tokens, keys.shape[1], -1, width)
+    grouped = jnp.moveaxis(grouped, 2, 1)
+    scores = [jnp.einsum("rktgw,rksw->rktgs", grouped, keys, preferred_element_type=jnp.float32)]
+    if shared:
+        common = jnp.einsum(
+            "rktgw,ksw->rktgs", grouped, shared[0], preferred_element_type=jnp.float32
+        )
+        scores = [common, *scores]
+    weights = _weights(jnp.concatenate(scores, axis=-1), seen).astype(values.dtype)
+    if shared:
+        count = shared[0].shape[1]
+        out = jnp.einsum("rktgs,ksw->rktgw", weights[..., :count], shared[1])
+        out += jnp.einsum("rktgs,rksw->rktgw", weights[..., count:], values)
+    else:
+        out = jnp.einsum("rktgs,rksw->rktgw", weights, values)
+    return jnp.moveaxis(out, 1, 2).reshape(rows, tokens, heads, width)
+
+
+def _weights(scores: Array, seen: Array) -> Array:
+    scores = jnp.where(seen[:, None, :, None], scores, jnp.finfo(jnp.float32).min)
+    return jax.nn.softmax(scores, axis=-1)

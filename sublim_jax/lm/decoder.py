@@ -1,59 +1,37 @@
 """A decoder-only transformer as pure functions over a parameter tree.
 
 The layers of the network are one scan over stacked parameters, so that compile time does not grow
-with their number: the leaves of ``params["layers"]`` have them as leading axis. `by_layer` gives
-every layer a name of its own, for drift by layer.
+with their number: the leaves of ``params["layers"]`` have them as leading axis. `unrolled` makes a
+tuple of them, which everything here takes as well: longer to compile and faster on a CPU, where a
+scan copies the parameters of a layer out of the stack. `by_layer` gives every layer a name of its
+own, for drift by layer.
 """
 
-import functools
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sublim_jax import trees
-from sublim_jax.lm.attention import NOWHERE, attend, visible
+from sublim_jax.lm.attention import attend
 from sublim_jax.lm.config import DecoderConfig
-from sublim_jax.lm.gated import GatedBlock, RMSNorm
-from sublim_jax.lm.neox import NeoxBlock
-from sublim_jax.lm.rotary import rotate, turns
+from sublim_jax.lm.layers import Look, embedded, last_norm, new_layer, normed, through
 
 Params = PyTree[Float[Array, "..."], "Params"]
-
-BLOCKS = {"gated": GatedBlock, "neox": NeoxBlock}
-
-
-class Cache(NamedTuple):
-    """Keys and values of tokens that were read, to go on after them.
-
-    Attributes:
-        keys: turned by their positions, of each layer.
-        values: of each layer.
-        positions: of the tokens in the slots; `NOWHERE` where there is none, or padding.
-        filled: slots that are taken, the same for all rows.
-    """
-
-    keys: Float[Array, "layers rows slots kv_heads width"]
-    values: Float[Array, "layers rows slots kv_heads width"]
-    positions: Int[Array, "rows slots"]
-    filled: Int[Array, ""]
 
 
 def init(config: DecoderConfig, key: Key[Array, ""]) -> Params:
     """Draw parameters: normal with standard deviation .02, norms that do nothing, no biases."""
     of_table, of_head, of_layers = jax.random.split(key, 3)
     draw = nnx.initializers.normal(0.02)
-
-    def block(key: Key[Array, ""]) -> PyTree:
-        return nnx.to_pure_dict(nnx.state(_block(config, key)))
-
+    each = jax.random.split(of_layers, config.layers)
     params = {
         "embedding": {"table": draw(of_table, (config.vocabulary, config.width))},
-        "layers": jax.vmap(block)(jax.random.split(of_layers, config.layers)),
-        "norm": nnx.to_pure_dict(nnx.state(_last_norm(config))),
+        "layers": jax.vmap(lambda key: new_layer(config, key))(each),
+        "norm": nnx.to_pure_dict(nnx.state(last_norm(config))),
     }
     if not config.tied:
         params["head"] = {"kernel": draw(of_head, (config.width, config.vocabulary))}
@@ -90,86 +68,77 @@ def apply(
 def hidden(
     config: DecoderConfig,
     params: Params,
-    tokens: Int[Array, "rows tokens"],
+    tokens: Int[Array, "rows tokens"] | Float[Array, "rows tokens width"],
     *,
     positions: Int[Array, "rows tokens"] | None = None,
     segments: Int[Array, "rows tokens"] | None = None,
     remat: bool = False,
 ) -> Float[Array, "rows tokens width"]:
-    """Give what `logits` reads: the normalised residual stream after the last layer."""
+    """Give what `logits` reads: the normalised residual stream after the last layer.
+
+    Args:
+        config: the shape.
+        params: as from `init`.
+        tokens: or the residual stream that goes into the first layer; see `upper`.
+        positions: as of `apply`.
+        segments: as of `apply`.
+        remat: as of `apply`.
+    """
+    x = stream(config, params, tokens, positions=positions, segments=segments, remat=remat)
+    return normed(config, params, x)
+
+
+def stream(
+    config: DecoderConfig,
+    params: Params,
+    tokens: Int[Array, "rows tokens"] | Float[Array, "rows tokens width"],
+    *,
+    positions: Int[Array, "rows tokens"] | None = None,
+    segments: Int[Array, "rows tokens"] | None = None,
+    remat: bool = False,
+) -> Float[Array, "rows tokens width"]:
+    """Give the residual stream after the last layer; arguments as of `hidden`."""
     if positions is None:
-        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape[:2])
     texts = None if segments is None else (segments, segments)
-    look = _Look(config, positions, positions, texts)
+    look = Look(config, positions, positions, texts)
 
-    def layer(x: Array, given: Any) -> tuple[Array, None]:
-        weights, whole = given
-
+    def body(x: Array, layer: Any, whole: Any) -> tuple[Array, None]:
         def read(queries: Array, keys: Array, values: Array) -> Array:
             queries, keys = look.turned(whole, queries, keys)
+            keys, values = (jnp.swapaxes(part, 1, 2) for part in (keys, values))
             return attend(queries, keys, values, look.seen(whole))
 
-        return _layer(config, weights)(x, read), None
+        def whole_layer(x: Array) -> Array:
+            return layer(x, read)
 
-    scanned = jax.checkpoint(layer) if remat else layer
-    given = params["layers"], _sees_all(config)
-    return _normed(
-        config, params, jax.lax.scan(scanned, _embedded(config, params, tokens), given)[0]
-    )
+        return (jax.checkpoint(whole_layer) if remat else whole_layer)(x), None
+
+    inputs = embedded(config, params, tokens) if tokens.ndim == 2 else tokens
+    return through(config, params["layers"], body, inputs)[0]
 
 
 def logits(
-    config: DecoderConfig, params: Params, hidden: Float[Array, "*rows width"]
-) -> Float[Array, "*rows vocabulary"]:
-    """Give the logits of the next token, in the type of the parameters."""
-    kernel = params["embedding"]["table"].T if config.tied else params["head"]["kernel"]
-    return hidden @ kernel
-
-
-def empty(config: DecoderConfig, rows: int, slots: int, dtype: Any = jnp.float32) -> Cache:
-    """Make room for so many tokens of so many rows."""
-    shape = (config.layers, rows, slots, config.kv_heads, config.head_width)
-    nobody = jnp.full((rows, slots), NOWHERE)
-    return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), nobody, jnp.asarray(0))
-
-
-def extend(
     config: DecoderConfig,
     params: Params,
-    tokens: Int[Array, "rows tokens"],
-    positions: Int[Array, "rows tokens"],
-    cache: Cache,
-) -> tuple[Float[Array, "rows tokens width"], Cache]:
-    """Read tokens after those in the cache; what comes out is that of `hidden` on all of them.
+    hidden: Float[Array, "*rows width"],
+    *,
+    only: Int[Array, " some"] | None = None,
+) -> Float[Array, "*rows some"]:
+    """Give the logits of the next token, in the type of the parameters.
 
-    Donate the cache: it is then updated in place. The slots it has left are the caller's to count:
-    where they run out, the last ones are written over.
+    Args:
+        config: the shape.
+        params: as from `init`.
+        hidden: from `hidden`.
+        only: tokens whose logits are wanted; those of the whole vocabulary by default. A few cost
+            next to nothing, where all of them are a good part of a small model's work.
     """
-    at, zero = cache.filled, jnp.zeros_like(cache.filled)
-    slots = jax.lax.dynamic_update_slice(cache.positions, positions, (zero, at))
-    look = _Look(config, positions, slots, None)
-
-    # The cache is carried rather than scanned over: a scan would make a copy of it.
-    def layer(carry: tuple[Array, Array, Array], given: Any) -> Any:
-        (x, *stored), (weights, whole, index) = carry, given
-        kept: list[Array] = []
-
-        def read(queries: Array, keys: Array, values: Array) -> Array:
-            queries, keys = look.turned(whole, queries, keys)
-            for before, new in zip(stored, (keys, values), strict=True):
-                new = new[None].astype(before.dtype)
-                place = (index, zero, at, zero, zero)
-                kept.append(jax.lax.dynamic_update_slice(before, new, place))
-            keys, values = (jax.lax.dynamic_index_in_dim(k, index, keepdims=False) for k in kept)
-            return attend(queries, keys, values, look.seen(whole))
-
-        x = _layer(config, weights)(x, read)
-        return (x, *kept), None
-
-    start = _embedded(config, params, tokens), cache.keys, cache.values
-    given = params["layers"], _sees_all(config), jnp.arange(config.layers)
-    (x, keys, values), _ = jax.lax.scan(layer, start, given)
-    return _normed(config, params, x), Cache(keys, values, slots, at + tokens.shape[1])
+    if config.tied:
+        table = params["embedding"]["table"]
+        return hidden @ (table if only is None else table[only]).T
+    kernel = params["head"]["kernel"]
+    return hidden @ (kernel if only is None else kernel[:, only])
 
 
 def by_layer(params: Params) -> Params:
@@ -181,72 +150,27 @@ def by_layer(params: Params) -> Params:
     return rest | {name: trees.take(stacked, i) for i, name in enumerate(names)}
 
 
-class _Look:
-    """What queries see of keys and how both are turned, for layers of either kind.
-
-    All is made once, outside the scan over layers. A scan has one body: where layers are of two
-    kinds, the flag of a layer (whether it sees the whole text) chooses.
-    """
-
-    def __init__(self, config: DecoderConfig, queries: Array, keys: Array, texts: Any) -> None:
-        windows = [None, config.window] if config.global_layers else [config.window]
-        rotaries = [config.rotary, config.local_rotary or config.rotary]
-        self._masks = [visible(queries, keys, segments=texts, window=w) for w in windows]
-        self._angles = [
-            turns(rotary.frequencies(config.head_width), queries)
-            for rotary in dict.fromkeys(rotaries)
-        ]
-        self._scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
-
-    def seen(self, whole: Array) -> Array:
-        return _either(whole, self._masks)
-
-    def turned(self, whole: Array, queries: Array, keys: Array) -> tuple[Array, Array]:
-        angles = _either(whole, self._angles)
-        return rotate(queries, angles) * self._scale, rotate(keys, angles)
+def unrolled(params: Params) -> Params:
+    """Make a tuple of the layers."""
+    count = jax.tree.leaves(params["layers"])[0].shape[0]
+    return params | {"layers": tuple(trees.take(params["layers"], i) for i in range(count))}
 
 
-def _either(first: Array, choices: list[Any]) -> Any:
-    """Choose the first of one or two trees, or the last."""
-    if len(choices) == 1:
-        return choices[0]
-    return jax.tree.map(lambda a, b: jnp.where(first, a, b), *choices)
+def lower(config: DecoderConfig, params: Params, layers: int) -> tuple[DecoderConfig, Params]:
+    """Take the first layers alone; `stream` of them is what `upper` goes on from."""
+    return _some_layers(config, params, slice(0, layers))
 
 
-def _sees_all(config: DecoderConfig) -> np.ndarray:
-    """Tell which layers are global."""
-    return np.isin(np.arange(config.layers), config.global_layers) | (config.window is None)
+def upper(config: DecoderConfig, params: Params, layers: int) -> tuple[DecoderConfig, Params]:
+    """Leave the first layers out; `hidden` of the rest takes a residual stream for tokens."""
+    return _some_layers(config, params, slice(layers, config.layers))
 
 
-def _block(config: DecoderConfig, key: Key[Array, ""]) -> nnx.Module:
-    return BLOCKS[config.block](config, rngs=nnx.Rngs(key))
-
-
-@functools.cache
-def _graph(config: DecoderConfig) -> Any:
-    return nnx.graphdef(nnx.eval_shape(lambda: _block(config, jax.random.key(0))))
-
-
-def _layer(config: DecoderConfig, weights: PyTree) -> Any:
-    return nnx.merge(_graph(config), weights)
-
-
-def _last_norm(config: DecoderConfig) -> nnx.Module:
-    if config.block == "neox":
-        return nnx.LayerNorm(config.width, epsilon=config.norm_epsilon, rngs=nnx.Rngs(0))
-    return RMSNorm(config.width, config)
-
-
-@functools.cache
-def _norm_graph(config: DecoderConfig) -> Any:
-    return nnx.graphdef(nnx.eval_shape(lambda: _last_norm(config)))
-
-
-def _normed(config: DecoderConfig, params: Params, x: Array) -> Array:
-    return nnx.merge(_norm_graph(config), params["norm"])(x)
-
-
-def _embedded(config: DecoderConfig, params: Params, tokens: Array) -> Array:
-    found = params["embedding"]["table"][tokens]
-    # In the type of the parameters, rounding included, as Gemma was trained.
-    return found * jnp.asarray(config.width**0.5, found.dtype) if config.gemma else found
+def _some_layers(
+    config: DecoderConfig, params: Params, which: slice
+) -> tuple[DecoderConfig, Params]:
+    seen = tuple(i - which.start for i in config.global_layers if which.start <= i < which.stop)
+    config = dataclasses.replace(config, layers=which.stop - which.start, global_layers=seen)
+    layers = params["layers"]
+    some = layers[which] if isinstance(layers, tuple) else trees.take(layers, which)
+    return config, params | {"layers": some}

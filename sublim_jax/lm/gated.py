@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from sublim_jax.lm.config import DecoderConfig
+from sublim_jax.lm.dense import Dense
 
 ACTIVATIONS = {
     "silu": jax.nn.silu,
@@ -41,7 +42,7 @@ class RMSNorm(nnx.Module):
 class Attention(nnx.Module):
     """Projections to queries, keys and values and back; what is read is `Attend`'s."""
 
-    def __init__(self, config: DecoderConfig, dense: Callable[..., nnx.Linear]) -> None:
+    def __init__(self, config: DecoderConfig, dense: Callable[..., Dense]) -> None:
         inner, kept = (n * config.head_width for n in (config.heads, config.kv_heads))
         self.query = dense(config.width, inner, use_bias=config.qkv_bias)
         self.key = dense(config.width, kept, use_bias=config.qkv_bias)
@@ -67,7 +68,7 @@ class Attention(nnx.Module):
 class FeedForward(nnx.Module):
     """Gated linear units (Shazeer 2020, arXiv 2002.05202)."""
 
-    def __init__(self, config: DecoderConfig, dense: Callable[..., nnx.Linear]) -> None:
+    def __init__(self, config: DecoderConfig, dense: Callable[..., Dense]) -> None:
         self.gate = dense(config.width, config.hidden)
         self.up = dense(config.width, config.hidden)
         self.down = dense(config.hidden, config.width)
@@ -83,10 +84,7 @@ class GatedBlock(nnx.Module):
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs) -> None:
         dense: Any = functools.partial(
-            nnx.Linear,
-            use_bias=False,
-            kernel_init=nnx.initializers.normal(0.02),
-            rngs=rngs,
+            Dense, use_bias=False, draw=nnx.initializers.normal(0.02), rngs=rngs
         )
         self.attention_norm = RMSNorm(config.width, config)
         self.attention = Attention(config, dense)

@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from sublim_jax.lm.config import DecoderConfig
+from sublim_jax.lm.dense import Dense
 from sublim_jax.lm.gated import ACTIVATIONS, Attend
 
 
@@ -16,7 +17,7 @@ class NeoxBlock(nnx.Module):
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs) -> None:
         dense: Any = functools.partial(
-            nnx.Linear, kernel_init=nnx.initializers.normal(0.02), rngs=rngs
+            Dense, use_bias=True, draw=nnx.initializers.normal(0.02), rngs=rngs
         )
         norm: Any = functools.partial(
             nnx.LayerNorm, config.width, epsilon=config.norm_epsilon, rngs=rngs

@@ -75,19 +75,11 @@ def test_texts_in_one_row_do_not_see_each_other(name):
     np.testing.assert_allclose(found.reshape(known.shape), known, **CLOSE)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_reading_piece_by_piece_is_reading_at_once(name):
-    config, params, known = of(name)
-    extend = jax.jit(functools.partial(decoder.extend, config), donate_argnums=3)
-    cache, found, at = decoder.empty(config, 2, 26), [], 0
-    for count in (22, 1, 1):
-        place = slice(at, at + count)
-        positions = np.broadcast_to(np.arange(24)[place], (2, count))
-        hidden, cache = extend(params, TOKENS[:, place], positions, cache)
-        found.append(decoder.logits(config, params, hidden))
-        at += count
-    assert cache.filled == 24
-    np.testing.assert_allclose(np.concatenate(found, axis=1), known, **CLOSE)
+@few
+def test_a_tuple_of_layers_is_a_stack_of_them(name):
+    _, params, known = of(name)
+    found = compiled(name)(decoder.unrolled(params), TOKENS)
+    np.testing.assert_allclose(found, known, **CLOSE)
 
 
 @few
