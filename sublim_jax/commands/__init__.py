@@ -10,6 +10,8 @@ from typing import Protocol
 import tyro
 
 from sublim_jax.commands.drift import Drift
+from sublim_jax.commands.generate import Generate
+from sublim_jax.commands.models import Models
 from sublim_jax.errors import InputError, drop_output
 
 
@@ -20,7 +22,11 @@ class Command(Protocol):
         """Do it."""
 
 
-COMMANDS: dict[str, type[Command]] = {"drift": Drift}
+COMMANDS: dict[str, type[Command]] = {
+    "drift": Drift,
+    "generate": Generate,
+    "models": Models,
+}
 
 
 def main(args: Sequence[str] | None = None) -> None:

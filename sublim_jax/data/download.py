@@ -82,7 +82,7 @@ def cache_folder(dataset: str, cache_dir: Path | None = None) -> Path:
     """Return the folder in which the files of `dataset` are kept.
 
     Args:
-        dataset: A key of `ARCHIVES`.
+        dataset: A key of `ARCHIVES`, or another name for what is not pictures.
         cache_dir: The cache; by default the environment variable SUBLIM_JAX_CACHE, else the
             cache folder of the operating system.
     """
@@ -119,7 +119,8 @@ def download(dataset: str, folder: Path, *, progress: bool = False) -> None:
         InputError: The folder cannot be written, or its disk is full.
     """
     archive = ARCHIVES[dataset]
-    mirrors = _answering(archive.mirrors)
+    addresses = {mirror + FILES[0]: mirror for mirror in archive.mirrors}
+    mirrors = tuple(addresses[address] for address in answering(*addresses))
     if not mirrors:
         raise UnavailableError(" and ".join(f"no answer from {_host(m)}" for m in archive.mirrors))
     pooch.get_logger().setLevel(logging.WARNING)  # by default it tells every download on stderr
@@ -135,29 +136,29 @@ def download(dataset: str, folder: Path, *, progress: bool = False) -> None:
         ) from error
 
 
-def _answering(mirrors: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the mirrors that answer at all, after `PROBE_SECONDS` at the most.
+def answering(*addresses: str) -> tuple[str, ...]:
+    """Return the addresses that answer at all, after `PROBE_SECONDS` at the most.
 
     A time limit on the connection is not enough: it starts after the look-up of the name and
-    counts anew for each of a mirror's addresses, so a firewall that drops packets would hold the
+    counts anew for each of a host's addresses, so a firewall that drops packets would hold the
     user for minutes. The threads are daemons because such a look-up cannot be interrupted.
     """
     answered: list[str] = []
 
-    def ask(mirror: str) -> None:
+    def ask(address: str) -> None:
         try:
-            requests.head(mirror + FILES[0], timeout=PROBE_SECONDS)
+            requests.head(address, timeout=PROBE_SECONDS)
         except OSError:  # every error of requests is one
             return
-        answered.append(mirror)
+        answered.append(address)
 
-    threads = [threading.Thread(target=ask, args=(m,), daemon=True) for m in mirrors]
+    threads = [threading.Thread(target=ask, args=(a,), daemon=True) for a in addresses]
     deadline = time.monotonic() + PROBE_SECONDS
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    return tuple(m for m in mirrors if m in answered)
+    return tuple(a for a in addresses if a in answered)
 
 
 def _fetch(

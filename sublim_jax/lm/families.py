@@ -1,5 +1,6 @@
 """Families of language models: what their configurations mean, and how their tensors are called."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,6 +64,15 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
 }
+ACTIVATION_NAMES = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
+
+ARCHITECTURES: Mapping[str, str] = {
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "gpt_neox": "GPTNeoXForCausalLM",
+}
 
 
 def names_of(config: DecoderConfig) -> Names:
@@ -86,6 +96,106 @@ def from_hugging_face(content: Mapping[str, Any]) -> DecoderConfig:
         return FAMILIES[kind](content)
     except KeyError as fault:
         raise InputError(f"{kind} configuration lacks {fault.args[0]}; expected it") from fault
+
+
+def to_hugging_face(config: DecoderConfig) -> dict[str, Any]:
+    """Write the content of a ``config.json``: the inverse of `from_hugging_face`.
+
+    Rotations have the names that were usual before transformers 5, which all programs read.
+
+    Raises:
+        InputError: no family is built like that.
+    """
+    kind = _family_of(config)
+    content = {"model_type": kind, "architectures": [ARCHITECTURES[kind]], **_shape(config)}
+    content |= (_neox_only if kind == "gpt_neox" else _gated_only)(config)
+    if kind == "gemma3_text":
+        content |= _gemma3_only(config)
+    try:
+        again = from_hugging_face(content)
+    except (InputError, TypeError):
+        again = None
+    if again is None or _explicit(again) != _explicit(config):
+        raise InputError(
+            f"config is {config}; expected a decoder that {kind} of Hugging Face can describe"
+        )
+    return content
+
+
+def _family_of(config: DecoderConfig) -> str:
+    if config.block == "neox":
+        return "gpt_neox"
+    if config.gemma:
+        return "gemma3_text"
+    return "qwen2" if config.qkv_bias else "qwen3" if config.qk_norm else "llama"
+
+
+def _explicit(config: DecoderConfig) -> DecoderConfig:
+    """Say what is meant where nothing is said, so that equal models have equal configurations."""
+    scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
+    near = (config.local_rotary or config.rotary) if config.window else None
+    return dataclasses.replace(config, query_scale=scale, local_rotary=near)
+
+
+def _shape(config: DecoderConfig) -> dict[str, Any]:
+    return {
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.hidden,
+        "max_position_embeddings": config.context,
+        "tie_word_embeddings": config.tied,
+        "initializer_range": 0.02,
+    }
+
+
+def _gated_only(config: DecoderConfig) -> dict[str, Any]:
+    return {
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_width,
+        "hidden_activation" if config.gemma else "hidden_act": ACTIVATION_NAMES[config.activation],
+        "rms_norm_eps": config.norm_epsilon,
+        "rope_theta": config.rotary.base,
+        "rope_scaling": _scaling(config.rotary),
+        **({} if config.qkv_bias else {"attention_bias": False}),
+    }
+
+
+def _gemma3_only(config: DecoderConfig) -> dict[str, Any]:
+    scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
+    whole = round(scale**-2)
+    kinds = ("sliding_attention", "full_attention")
+    return {
+        "query_pre_attn_scalar": whole if whole and whole**-0.5 == scale else scale**-2,
+        **({"sliding_window": config.window} if config.window else {}),
+        "layer_types": [kinds[i in config.global_layers] for i in range(config.layers)],
+        "rope_local_base_freq": (config.local_rotary or config.rotary).base,
+        "attn_logit_softcapping": None,
+        "final_logit_softcapping": None,
+    }
+
+
+def _neox_only(config: DecoderConfig) -> dict[str, Any]:
+    return {
+        "hidden_act": ACTIVATION_NAMES[config.activation],
+        "layer_norm_eps": config.norm_epsilon,
+        "rotary_emb_base": config.rotary.base,
+        "rotary_pct": config.rotary.share,
+        "use_parallel_residual": config.parallel,
+    }
+
+
+def _scaling(rotary: Rotary) -> dict[str, Any] | None:
+    if rotary.stretch is not None:
+        return {
+            "rope_type": "llama3",
+            "factor": rotary.stretch.factor,
+            "low_freq_factor": rotary.stretch.low,
+            "high_freq_factor": rotary.stretch.high,
+            "original_max_position_embeddings": rotary.stretch.context,
+        }
+    return {"rope_type": "linear", "factor": rotary.slowdown} if rotary.slowdown != 1 else None
 
 
 def _common(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,11 +270,10 @@ def _gemma3(content: Mapping[str, Any]) -> DecoderConfig:
 
 
 def _neox(content: Mapping[str, Any]) -> DecoderConfig:
-    rotation = {"rope_theta": 10_000.0} | dict(content.get("rope_parameters") or {})
-    rotary = Rotary(
-        base=content.get("rotary_emb_base", rotation["rope_theta"]),
-        share=content.get("rotary_pct", rotation.get("partial_rotary_factor", 1.0)),
-    )
+    given = content.get("rope_parameters") or content.get("rope_scaling") or {}
+    plain = _rotation({"rope_theta": content.get("rotary_emb_base", 10_000.0)} | dict(given))
+    share = content.get("rotary_pct", 0.25)  # that of GPT-NeoX, where nothing is said
+    rotary = dataclasses.replace(plain, share=given.get("partial_rotary_factor", share))
     return DecoderConfig(
         **_common(content),
         block="neox",

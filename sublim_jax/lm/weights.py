@@ -1,6 +1,10 @@
 """Parameters from the tensors of a file, and back: every tensor used exactly once."""
 
-from collections.abc import Iterator
+import functools
+import math
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +17,12 @@ from sublim_jax.lm import decoder
 from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.families import BUFFERS, names_of
-from sublim_jax.tensorfiles import TensorSource, read_tensor
+from sublim_jax.tensorfiles import TensorSource
+from sublim_jax.tensorfiles.values import PIECE
 
 MOST = 8
+ALIGNMENT = 64
+THREADS = min(4, os.cpu_count() or 1)  # that read tensors of one leaf
 
 
 class _Leaf(NamedTuple):
@@ -34,12 +41,12 @@ class _Leaf(NamedTuple):
     stacked: bool
 
 
-def load(config: DecoderConfig, source: TensorSource, dtype: Any = jnp.float32) -> Params:
+def read(config: DecoderConfig, source: TensorSource, dtype: Any = jnp.float32) -> Params:
     """Read parameters.
 
     Args:
         config: the shape they must have.
-        source: an opened file or folder.
+        source: an opened file or folder, with the names of Hugging Face.
         dtype: as what they are kept.
 
     Raises:
@@ -48,26 +55,58 @@ def load(config: DecoderConfig, source: TensorSource, dtype: Any = jnp.float32) 
     wanted = _leaves(config)
     _check(config, source, jax.tree.leaves(wanted, is_leaf=_is_leaf))
 
-    def read(leaf: _Leaf) -> jax.Array:
-        shape = leaf.shape[::-1] if leaf.transposed else leaf.shape
-        whole = np.empty((len(leaf.names), *shape), dtype)
-        for place, name in zip(whole, leaf.names, strict=True):
-            tensor = read_tensor(source, name)
-            place[...] = tensor.T if leaf.transposed else tensor
-        return jnp.asarray(whole if leaf.stacked else whole[0])
+    # Dequantising, widening and transposing let other threads run meanwhile.
+    with ThreadPoolExecutor(THREADS) as pool:
 
-    return jax.tree.map(read, wanted, is_leaf=_is_leaf)
+        def filled(leaf: _Leaf) -> jax.Array:
+            shape = leaf.shape[::-1] if leaf.transposed else leaf.shape
+            whole = _room((len(leaf.names), *shape), dtype)
+
+            places = (place.T if leaf.transposed else place for place in whole)
+            for _ in pool.map(functools.partial(_fill, source), places, leaf.names):
+                pass
+            return jax.device_put(whole if leaf.stacked else whole[0])
+
+        return jax.tree.map(filled, wanted, is_leaf=_is_leaf)
+
+
+def _fill(source: TensorSource, place: np.ndarray, name: str) -> None:
+    """Read a tensor some rows at a time: no second copy of it is ever in memory."""
+    inner = place.shape[1:]
+    width = math.prod(inner)
+    at = 0
+    for piece in source.blocks(name, elements=max(1, PIECE // width) * width):
+        rows = piece.reshape(-1, *inner)
+        place[at : at + len(rows)] = rows
+        at += len(rows)
 
 
 def tensors(config: DecoderConfig, params: Params) -> Iterator[tuple[str, np.ndarray]]:
-    """Give the tensors of a file, one after another: the inverse of `load`."""
+    """Give the tensors of a file, one after another: the inverse of `read`.
+
+    Raises:
+        InputError: the parameters are not those of such a decoder.
+    """
+    _check_params(config, params)
     leaves = zip(
         jax.tree.leaves(_leaves(config), is_leaf=_is_leaf), jax.tree.leaves(params), strict=True
     )
+    return _tensors(leaves)
+
+
+def _tensors(leaves: Iterable[tuple[_Leaf, jax.Array]]) -> Iterator[tuple[str, np.ndarray]]:
     for leaf, array in leaves:
         for index, name in enumerate(leaf.names):
             one = np.asarray(array[index] if leaf.stacked else array)
             yield name, np.ascontiguousarray(one.T if leaf.transposed else one)
+
+
+def _room(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Make an array that begins where the CPU wants it: jax then takes it over without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    first = -raw.ctypes.data % ALIGNMENT
+    return raw[first : first + size].view(dtype).reshape(shape)
 
 
 def _leaves(config: DecoderConfig) -> PyTree:
@@ -110,6 +149,22 @@ def _check(config: DecoderConfig, source: TensorSource, leaves: list[_Leaf]) -> 
     if said:
         raise InputError(
             f"{source.path} has tensors {'; '.join(said)}; expected the {len(shapes)} of the model"
+        )
+
+
+def _check_params(config: DecoderConfig, params: Params) -> None:
+    def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        named = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
+        return {name: np.shape(leaf) for name, leaf in named.items()}
+
+    wanted = shapes(jax.eval_shape(lambda key: decoder.init(config, key), jax.random.key(0)))
+    found = shapes(params)
+    wrong = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
+    if wrong:
+        raise InputError(
+            f"params have {wrong[0]} of shape {found.get(wrong[0])}; "
+            f"expected {wanted.get(wrong[0])} for the configuration"
         )
 
 

@@ -58,7 +58,7 @@ def split(of):
 
 def as_case(content, tensors, logits):
     config = families.from_hugging_face(content)
-    return Case(content, config, tensors, weights.load(config, Held(tensors)), logits)
+    return Case(content, config, tensors, weights.read(config, Held(tensors)), logits)
 
 
 NAMES = [

@@ -17,13 +17,13 @@ def test_saving_is_the_inverse_of_loading(name):
     assert set(saved) == set(case.tensors)
     for key, array in case.tensors.items():
         np.testing.assert_array_equal(saved[key], array)
-    again = weights.load(case.config, Held(saved))
+    again = weights.read(case.config, Held(saved))
     jax.tree.map(np.testing.assert_array_equal, again, case.params)
 
 
 def test_parameters_have_the_type_that_is_asked_for():
     case = golden()["llama"]
-    params = weights.load(case.config, Held(case.tensors), jnp.bfloat16)
+    params = weights.read(case.config, Held(case.tensors), jnp.bfloat16)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.bfloat16)}
 
 
@@ -34,7 +34,7 @@ def test_all_that_does_not_fit_is_told_at_once():
     tensors["model.layers.2.mlp.up_proj.weight"] = np.zeros((20, 24), np.float32)
     tensors["model.norm.weight"] = np.zeros(23, np.float32)
     with pytest.raises(InputError) as refused:
-        weights.load(case.config, Held(tensors))
+        weights.read(case.config, Held(tensors))
     assert str(refused.value) == (
         "held has tensors 2 missing (model.layers.0.mlp.up_proj.weight, "
         "model.layers.1.mlp.up_proj.weight); 1 unexpected (model.layers.2.mlp.up_proj.weight); "
@@ -48,5 +48,5 @@ def test_buffers_and_heads_that_are_the_embedding_may_be_there():
         "lm_head.weight": case.tensors["model.embed_tokens.weight"],
         "model.layers.0.self_attn.rotary_emb.inv_freq": np.zeros(3, np.float32),
     }
-    found = weights.load(case.config, Held(tensors))
+    found = weights.read(case.config, Held(tensors))
     jax.tree.map(np.testing.assert_array_equal, found, case.params)
