@@ -1,20 +1,39 @@
 """Language models: decoders whose every parameter is a leaf of a plain tree.
 
-Knows nothing of subliminal learning.
+Load one, chat, fine-tune, save. Knows nothing of subliminal learning.
 """
 
 from sublim_jax.lm.attention import NOWHERE as NOWHERE
+from sublim_jax.lm.automaton import Automaton as Automaton
+from sublim_jax.lm.automaton import number_list as number_list
+from sublim_jax.lm.cache import Cache as Cache
+from sublim_jax.lm.cache import empty as empty
+from sublim_jax.lm.cache import extend as extend
+from sublim_jax.lm.chat import Row as Row
+from sublim_jax.lm.chat import prompt as prompt
+from sublim_jax.lm.chat import row as row
+from sublim_jax.lm.chat import stops as stops
+from sublim_jax.lm.choosing import Choice as Choice
 from sublim_jax.lm.config import DecoderConfig as DecoderConfig
-from sublim_jax.lm.decoder import Cache as Cache
 from sublim_jax.lm.decoder import apply as apply
 from sublim_jax.lm.decoder import by_layer as by_layer
-from sublim_jax.lm.decoder import empty as empty
-from sublim_jax.lm.decoder import extend as extend
 from sublim_jax.lm.decoder import hidden as hidden
 from sublim_jax.lm.decoder import init as init
 from sublim_jax.lm.decoder import logits as logits
+from sublim_jax.lm.decoder import unrolled as unrolled
 from sublim_jax.lm.families import from_hugging_face as from_hugging_face
+from sublim_jax.lm.finetune import Computing as Computing
+from sublim_jax.lm.finetune import Teacher as Teacher
+from sublim_jax.lm.finetune import Tuned as Tuned
+from sublim_jax.lm.finetune import finetune as finetune
+from sublim_jax.lm.loading import Model as Model
+from sublim_jax.lm.loading import load as load
+from sublim_jax.lm.lora import merge as merge
 from sublim_jax.lm.rotary import Rotary as Rotary
 from sublim_jax.lm.rotary import Stretch as Stretch
-from sublim_jax.lm.weights import load as load
-from sublim_jax.lm.weights import tensors as tensors
+from sublim_jax.lm.sampler import Limits as Limits
+from sublim_jax.lm.sampler import Sample as Sample
+from sublim_jax.lm.sampler import sample as sample
+from sublim_jax.lm.saving import save as save
+from sublim_jax.lm.trained import Full as Full
+from sublim_jax.lm.trained import LoRA as LoRA

@@ -15,6 +15,9 @@ from sublim_jax.training.parallel import Devices, Parallel, Role
 
 Batching = Literal["map", "vmap"]
 
+COMMON: tuple[Role, ...] = ("shared", "frozen")
+"""What has no members in front."""
+
 
 def default_batching(platform: str) -> Batching:
     """Choose how the members of one device run.
@@ -60,7 +63,7 @@ class Members(Parallel):
     ) -> Callable[..., Any]:
         """Compile ``function`` of one member into a function of stacked members."""
         del results  # all have the members in front
-        in_axes = tuple(None if role == "shared" else 0 for role in arguments)
+        in_axes = tuple(None if role in COMMON else 0 for role in arguments)
         program = {"map": _sequential, "vmap": jax.vmap}[self.batching](function, in_axes)
         if len(self.devices) > 1:
             # What jax.pmap does, without its reshaping of members to [devices, share].
@@ -79,7 +82,7 @@ class Members(Parallel):
         Raises:
             InputError: the devices cannot share the members evenly.
         """
-        if role != "shared":
+        if role not in COMMON:
             for leaf in jax.tree.leaves(tree):
                 if leaf.shape[0] % len(self.devices):
                     raise InputError(
@@ -98,7 +101,7 @@ class Members(Parallel):
         return Mesh(np.array(self.devices), ("members",), axis_types=(AxisType.Auto,))
 
     def _spec(self, role: Role) -> PartitionSpec:
-        return PartitionSpec() if role == "shared" else PartitionSpec("members")
+        return PartitionSpec() if role in COMMON else PartitionSpec("members")
 
 
 def members(devices: Devices | None = None, *, batching: Batching | None = None) -> Members:

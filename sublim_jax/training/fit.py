@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-from sublim_jax import trees
+from sublim_jax import rng, trees
 from sublim_jax.errors import InputError
 from sublim_jax.training.order import FILLER, epoch_order, steps_per_epoch
 from sublim_jax.training.parallel import Parallel, Role, one_device, padded
@@ -67,7 +67,8 @@ class Programs(NamedTuple):
 
     Attributes:
         begin: steps to a program of parameters, learning rate and context: the parts of `Progress`.
-        advance: state, losses, rows, their weights, order, first and last step to state and losses.
+        advance: state, losses, rows, their weights, order, first and last step, noise and frozen
+            parameters to state and losses.
         observe: parameters, observations, memory, which observation, and context to observations
             and memory.
     """
@@ -86,6 +87,7 @@ class FitFunction:
     parallel: Parallel
     rows: Role
     places: int
+    noisy: bool
     programs: Programs
 
     def __call__(
@@ -97,6 +99,7 @@ class FitFunction:
         key: Key[Array, "..."],
         learning_rate: Float[Array, "..."] | float | None = None,
         weights: Float[Array, "..."] | None = None,
+        frozen: tuple[PyTree, ...] = (),
         attached: Attached = QUIET,
         name: str = "training",
     ) -> Fit:
@@ -109,6 +112,8 @@ class FitFunction:
             key: the source of the order of rows.
             learning_rate: instead of the recipe's; members of an ensemble may differ in it.
             weights: of the rows in the mean loss, ``[rows]``; by default all 1.
+            frozen: further arguments of the loss: parameters that are not trained. The members of
+                an ensemble have them in common.
             attached: what happens between chunks: checkpoints, progress, metrics.
             name: of this training in checkpoints and metrics.
 
@@ -127,6 +132,7 @@ class FitFunction:
         # Row weights travel with the rows they belong to.
         data = place((rows, weights), self.rows)
         order = place(jax.device_get(order), "batches")
+        frozen, noise = place(frozen, "frozen"), place(key if self.noisy else None, "own")
         context = tuple(place(c, role) for c, role in zip(context, watch.roles, strict=True))
         begin = self.programs.begin(steps)
         progress = Progress(*begin(place(params, "state"), place(rate, "own"), *context))
@@ -143,13 +149,17 @@ class FitFunction:
                 stop = min([max(limit, at + 1), steps, *(s for s in watch.steps if s > at)])
                 bounds = place(np.int32(at), "shared"), place(np.int32(stop), "shared")
                 state, losses = self.programs.advance(
-                    progress.state, progress.losses, *data, order, *bounds
+                    progress.state, progress.losses, *data, order, *bounds, noise, frozen
                 )
                 progress, at = progress._replace(state=state, losses=losses), stop
         return Fit(progress.state.params, progress.losses, progress.observations)
 
     def described(
-        self, params: PyTree, rows: PyTree, context: tuple[PyTree, ...] = ()
+        self,
+        params: PyTree,
+        rows: PyTree,
+        context: tuple[PyTree, ...] = (),
+        frozen: tuple[PyTree, ...] = (),
     ) -> tuple[PyTree, ...]:
         """Describe the arguments of ``programs.advance``: shapes, types, and how they lie.
 
@@ -157,6 +167,7 @@ class FitFunction:
             params: parameters, or descriptions of them, as for a call.
             rows: likewise.
             context: likewise.
+            frozen: likewise.
         """
         _, steps = self._length(rows)
         members = jax.tree.leaves(params)[0].shape[:1] if self.parallel.stacked else ()
@@ -164,6 +175,8 @@ class FitFunction:
         begun = jax.eval_shape(self.programs.begin(steps), params, rate, *context)
         order = jax.ShapeDtypeStruct((*members, steps, self.places), jnp.int32)
         bound = jax.ShapeDtypeStruct((), jnp.int32)
+        key = jax.eval_shape(lambda: jax.random.key(0)).dtype
+        noise = jax.ShapeDtypeStruct(members, key) if self.noisy else None
         described = self.parallel.described
         return (
             described(begun[0], "state"),
@@ -173,6 +186,8 @@ class FitFunction:
             described(order, "batches"),
             described(bound, "shared"),
             described(bound, "shared"),
+            described(noise, "own"),
+            described(frozen, "frozen"),
         )
 
     def _length(self, rows: PyTree) -> tuple[int, int]:
@@ -202,25 +217,28 @@ def make_fit(
     parallel: Parallel | None = None,
     rows: Role = "own",
     accumulate: int = 1,
+    noisy: bool = False,
 ) -> FitFunction:
     """Make a training of shuffled batches, to be called as often as one likes.
 
     It compiles when it is first called, each of its programs once for each shape of its arguments.
 
     Args:
-        loss: ``(params, batch) -> [batch]``.
+        loss: ``(params, batch, *frozen) -> [batch]``.
         recipe: optimizer, which starts afresh, and length.
         watch: what to observe at which steps.
         parallel: how it is spread over devices; by default it runs on one.
         rows: whether each stacked member has its ``"own"`` rows or all have ``"shared"`` ones.
         accumulate: see `make_step`.
+        noisy: whether the loss draws numbers: its batch is then a pair of rows and keys
+            ``[batch]``, others in every step.
     """
     parallel = parallel or one_device()
     optimizer = recipe.transformation()
     step = make_step(loss, optimizer, parallel=parallel, accumulate=accumulate)
     places = padded(recipe.batch_size, parallel.batch_shards * accumulate)
     programs = compile_programs(step, optimizer, watch, parallel, rows)
-    return FitFunction(recipe, watch, parallel, rows, places, programs)
+    return FitFunction(recipe, watch, parallel, rows, places, noisy, programs)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
@@ -229,6 +247,12 @@ def _order(key: Array, rows: int, epochs: int, batch_size: int, places: int) -> 
         return epoch_order(key, rows=rows, epochs=epochs, batch_size=batch_size, places=places)
 
     return one(key) if key.ndim == 0 else jax.lax.map(one, key)
+
+
+def _keys(key: Array, step: Array, rows: Array) -> Array:
+    """Derive a key for every row of a batch, the same however they are spread over devices."""
+    key = rng.stream(key, "noise", step)
+    return jax.vmap(lambda row: rng.stream(key, row))(rows)
 
 
 def compile_programs(
@@ -254,6 +278,8 @@ def compile_programs(
             # Copied, or the caller's parameters would be given away with the state.
             state = init_state(jax.tree.map(jnp.copy, params), optimizer)
             opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
+            if optax.tree.get_all_with_path(opt_state, "total_steps"):
+                opt_state = optax.tree.set(opt_state, total_steps=jnp.float32(steps))
             memory = jax.tree.map(jnp.copy, remembered(params, *context))
             seen = jax.eval_shape(observed, params, memory, *context)
             seen = jax.tree.map(lambda a: jnp.zeros((len(watch.steps), *a.shape), a.dtype), seen)
@@ -270,6 +296,8 @@ def compile_programs(
         order: Array,
         start: Array,
         stop: Array,
+        noise: Array | None,
+        frozen: tuple[PyTree, ...],
     ) -> tuple[PyTree, ...]:
         def body(i: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
             state, losses = carry
@@ -278,7 +306,10 @@ def compile_programs(
             taken = jnp.maximum(places, 0)
             if weights is not None:
                 weight *= weights[taken]
-            state, value = step(state, trees.take(data, taken), weight)
+            batch = trees.take(data, taken)
+            if noise is not None:
+                batch = batch, _keys(noise, i, taken)
+            state, value = step(state, batch, weight, *frozen)
             return state, losses.at[i].set(value)
 
         return jax.lax.fori_loop(start, stop, body, (state, losses))
@@ -294,7 +325,7 @@ def compile_programs(
         begin=begin,
         advance=parallel.compile(
             advance,
-            ("state", "own", rows, rows, "batches", "shared", "shared"),
+            ("state", "own", rows, rows, "batches", "shared", "shared", "own", "frozen"),
             ("state", "own"),
             donate=(0, 1),
         ),

@@ -22,12 +22,13 @@ from sublim_jax.errors import InputError
 
 Devices = Sequence[Any]  # of jax.Device, which type checkers do not take for a type
 
-Role = Literal["own", "shared", "state", "batches"]
+Role = Literal["own", "shared", "state", "frozen", "batches"]
 """What an argument or a result is to a training.
 
 ``own`` belongs to this training (losses, observations), ``shared`` is the same for all members of
-an ensemble, ``state`` is parameters and what is shaped like them, ``batches`` is ``[steps, batch]``
-and split along the batch. Where members are stacked, all but ``shared`` have them in front.
+an ensemble, ``state`` is parameters and what is shaped like them, ``frozen`` is parameters that are
+not trained, the same for all members, and ``batches`` is ``[steps, batch]`` and split along the
+batch. Where members are stacked, all but ``shared`` and ``frozen`` have them in front.
 """
 
 
@@ -167,7 +168,7 @@ class MeshParallel(Parallel):
             spec = PartitionSpec()
             if role == "batches":
                 spec = PartitionSpec(None, ("data", "fsdp"))
-            elif role == "state":
+            elif role in ("state", "frozen"):
                 name = jax.tree_util.keystr(path, simple=True, separator="/")
                 spec = self.rule(name, np.shape(leaf), self.mesh)
             return NamedSharding(self.mesh, spec)

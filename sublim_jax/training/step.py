@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, PyTree
 from sublim_jax.errors import InputError
 from sublim_jax.training.parallel import Parallel
 
-Loss = Callable[[PyTree, PyTree], Float[Array, " batch"]]
+Loss = Callable[..., Float[Array, " batch"]]
+"""``(params, batch, *frozen) -> [batch]``."""
 
 
 class TrainState(NamedTuple):
@@ -21,7 +22,8 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
 
 
-Step = Callable[[TrainState, PyTree, Float[Array, " batch"]], tuple[TrainState, Float[Array, ""]]]
+Step = Callable[..., tuple[TrainState, Float[Array, ""]]]
+"""``(state, batch, weights, *frozen) -> (state, loss)``."""
 
 
 def init_state(params: PyTree, optimizer: optax.GradientTransformation) -> TrainState:
@@ -39,17 +41,17 @@ def make_step(
     """Make the step that minimises the weighted mean of a loss per example.
 
     Args:
-        loss: ``(params, batch) -> [batch]``.
+        loss: ``(params, batch, *frozen) -> [batch]``.
         optimizer: any optax transformation.
         parallel: how the program that the step will be part of is spread; by default it is not.
         accumulate: micro-batches that a batch is cut into, one after another, to hold fewer
             activations; the gradient is that of the whole batch, however the weights lie.
 
     Returns:
-        A pure function from state, batch (a tree of arrays ``[batch, ...]``) and weights
-        ``[batch]`` to the next state and the mean ``sum(w * l) / sum(w)`` before the step, over
-        the whole batch, also where each device holds a share. A row of weight 0 is as good as
-        absent.
+        A pure function from state, batch (a tree of arrays ``[batch, ...]``), weights ``[batch]``
+        and whatever else the loss takes, to the next state and the mean ``sum(w * l) / sum(w)``
+        before the step, over the whole batch, also where each device holds a share. A row of
+        weight 0 is as good as absent.
 
     Raises:
         InputError: ``accumulate`` is not positive or, when traced, does not divide the batch.
@@ -59,26 +61,28 @@ def make_step(
     axis = None if parallel is None else parallel.axis
     split = (lambda batch: batch) if parallel is None else parallel.split
 
-    def weighted_sum(params: PyTree, batch: PyTree, weights: Array) -> Array:
-        return jnp.sum(weights * loss(params, batch))
+    def weighted_sum(params: PyTree, batch: PyTree, weights: Array, *frozen: PyTree) -> Array:
+        return jnp.sum(weights * loss(params, batch, *frozen))
 
     value_and_gradient = jax.value_and_grad(weighted_sum)
 
-    def step(state: TrainState, batch: PyTree, weights: Array) -> tuple[TrainState, Array]:
+    def step(
+        state: TrainState, batch: PyTree, weights: Array, *frozen: PyTree
+    ) -> tuple[TrainState, Array]:
         batch, weights = split((batch, weights))
         total = jnp.sum(weights)
         # Normalised before the gradient: shares of a batch then simply add up.
         weights = weights / (total if axis is None else jax.lax.psum(total, axis))
         if accumulate == 1:
-            sums = value_and_gradient(state.params, batch, weights)
+            sums = value_and_gradient(state.params, batch, weights, *frozen)
         else:
             micro = _cut((batch, weights), accumulate)
 
             def add(sums: PyTree, part: tuple[PyTree, Array]) -> tuple[PyTree, None]:
-                more = value_and_gradient(state.params, *split(part))
+                more = value_and_gradient(state.params, *split(part), *frozen)
                 return jax.tree.map(jnp.add, sums, more), None
 
-            like = jax.eval_shape(value_and_gradient, state.params, batch, weights)
+            like = jax.eval_shape(value_and_gradient, state.params, batch, weights, *frozen)
             zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
             sums, _ = jax.lax.scan(add, zeros, micro)
         value, gradient = sums if axis is None else jax.lax.psum(sums, axis)

@@ -1,0 +1,270 @@
+"""Fine-tuning of a decoder on texts: hard tokens of completions, or a teacher's distribution.
+
+It runs on the engine of `sublim_jax.training`: one compiled loop over steps, on one device, a mesh
+or by pmap, with checkpoints, progress and metrics.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree
+
+from sublim_jax.errors import InputError
+from sublim_jax.lm import decoder, token_losses
+from sublim_jax.lm.chat import Row
+from sublim_jax.lm.config import DecoderConfig
+from sublim_jax.lm.decoder import Params
+from sublim_jax.lm.packing import Packed, pack
+from sublim_jax.lm.trained import Full, LoRA
+from sublim_jax.rows import map_over_rows
+from sublim_jax.training import (
+    QUIET,
+    UNWATCHED,
+    Attached,
+    FitFunction,
+    Parallel,
+    Recipe,
+    Watch,
+    make_fit,
+    one_device,
+)
+
+AT_ONCE = 2048  # tokens that the frozen part, or a teacher, reads at a time
+
+LORA = LoRA()
+GENTLE = Recipe(learning_rate=2e-4, epochs=3, batch_size=16, warmup=5, decay="linear", clip=1.0)
+"""The optimisation of Cloud, Le et al. 2025 for open models, but shorter (10 epochs there)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Computing:
+    """How a step is computed; it changes no result but for rounding.
+
+    Attributes:
+        chunk: tokens whose logits are held at a time; those of all by default.
+        remat: compute the inside of every layer again for its gradient instead of keeping it.
+        accumulate: parts into which a batch is cut, one after another.
+        dtype: in which layers are computed, ``"float32"`` or ``"bfloat16"``; what is trained is
+            kept in float32. By default that of the frozen parameters.
+        unroll: layers one by one rather than in a scan: faster on a CPU, longer to compile. By
+            default on a CPU.
+    """
+
+    chunk: int | None = None
+    remat: bool = False
+    accumulate: int = 1
+    dtype: str | None = None
+    unroll: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk is not None and self.chunk < 1:
+            raise InputError(f"chunk is {self.chunk}; expected at least 1")
+        if self.dtype not in (None, "float32", "bfloat16"):
+            raise InputError(f"dtype is {self.dtype!r}; expected float32 or bfloat16")
+
+
+PLAIN = Computing()
+
+
+class Teacher(NamedTuple):
+    """Whose distribution is imitated.
+
+    Attributes:
+        params: of a decoder of the student's shape.
+        only: words over which its softmax is taken; the whole vocabulary by default.
+    """
+
+    params: Params
+    only: tuple[int, ...] | None = None
+
+
+class Tuned(NamedTuple):
+    """A finished fine-tuning.
+
+    Attributes:
+        params: the parameters; with LoRA those of the base beside thin matrices, which everything
+            in this package takes. `merge` makes plain ones of them.
+        trained: what was trained alone.
+        losses: mean of each step's batch, before the step, in nats a token.
+        observations: what a watch has seen, in terms of ``trained``.
+    """
+
+    params: Params
+    trained: PyTree
+    losses: Float[Array, " steps"]
+    observations: PyTree
+
+
+def finetune(
+    config: DecoderConfig,
+    params: Params,
+    rows: Sequence[Row],
+    *,
+    train: Full | LoRA = LORA,
+    recipe: Recipe = GENTLE,
+    teacher: Teacher | None = None,
+    start: PyTree | None = None,
+    length: int | None = None,
+    together: bool = True,
+    computing: Computing = PLAIN,
+    watch: Watch = UNWATCHED,
+    parallel: Parallel | None = None,
+    attached: Attached = QUIET,
+    name: str = "fine-tuning",
+    key: Key[Array, ""],
+) -> Tuned:
+    """Fine-tune a decoder.
+
+    Args:
+        config: its shape.
+        params: its parameters, layers stacked.
+        rows: texts, and which of their tokens are learned; see `sublim_jax.lm.row`.
+        train: what is trained.
+        recipe: optimizer and length. A batch counts packed rows, its mean weighs tokens alike.
+        teacher: whose distribution is learned at these tokens; by default the tokens are.
+        start: where what is trained begins, as from ``train.start``; drawn by default.
+        length: of packed rows, in tokens; that of the longest text by default.
+        together: whether several texts share a row, without seeing each other.
+        computing: how a step is computed.
+        watch: what to observe of what is trained, and when.
+        parallel: how the training is spread over devices; by default it runs on one.
+        attached: checkpoints, progress and metrics.
+        name: of the training in them.
+        key: the source of the order of rows, of dropout and of what is drawn.
+
+    Raises:
+        InputError: a text is too long or has no completion, or a layer, a matrix or a word that is
+            named is not there.
+    """
+    packed = pack(rows, length=length, together=together)
+    first = train.first(config)
+    trained = train.start(config, params, key) if start is None else start
+    top, above = decoder.upper(config, params, first)
+    inside = train.shifted(first)
+    frozen = inside.rest(above, trained), None if teacher is None else _head(teacher.params)
+    only = None if teacher is None else teacher.only or ()
+    fit = _fit(top, inside, recipe, computing, watch, parallel or one_device(), only)
+    fitted = fit(
+        trained,
+        _data(config, params, packed, first, teacher),
+        key=key,
+        weights=packed.weights.sum(axis=1),
+        frozen=frozen,
+        attached=attached,
+        name=name,
+    )
+    whole = train.join(train.rest(params, trained), fitted.params)
+    return Tuned(whole, fitted.params, fitted.losses, fitted.observations)
+
+
+def _head(params: Params) -> Params:
+    """Take what makes logits of hidden states."""
+    return {name: part for name, part in params.items() if name in ("embedding", "head")}
+
+
+def _data(
+    config: DecoderConfig, params: Params, packed: Packed, first: int, teacher: Teacher | None
+) -> dict[str, Any]:
+    """Compute once for every row what does not change: below what is trained, and the teacher."""
+    data: dict[str, Any] = packed._asdict()
+    read = packed.tokens, packed.positions, packed.segments
+    chunk = max(1, AT_ONCE // packed.tokens.shape[1])
+    if first:
+        data["tokens"] = _streams(*decoder.lower(config, params, first), read, chunk)
+    if teacher is not None:
+        data["teacher"] = _hidden_at(config, teacher.params, (*read, packed.at), chunk)
+    return data
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _streams(
+    config: DecoderConfig, params: Params, read: tuple[Array, ...], chunk: int
+) -> Float[Array, "rows tokens width"]:
+    def some(part: tuple[Array, ...]) -> Array:
+        tokens, positions, segments = part
+        return decoder.stream(config, params, tokens, positions=positions, segments=segments)
+
+    return map_over_rows(some, read, chunk=chunk)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _hidden_at(
+    config: DecoderConfig, params: Params, read: tuple[Array, ...], chunk: int
+) -> Float[Array, "rows targets width"]:
+    def some(part: tuple[Array, ...]) -> Array:
+        tokens, positions, segments, at = part
+        found = decoder.hidden(config, params, tokens, positions=positions, segments=segments)
+        return _picked(found, at)
+
+    return map_over_rows(some, read, chunk=chunk)
+
+
+def _picked(hidden: Array, at: Array) -> Array:
+    return jnp.take_along_axis(hidden, at[..., None], axis=1)
+
+
+@functools.lru_cache(maxsize=16)
+def _fit(
+    config: DecoderConfig,
+    train: Full | LoRA,
+    recipe: Recipe,
+    computing: Computing,
+    watch: Watch,
+    parallel: Parallel,
+    only: tuple[int, ...] | None,
+) -> FitFunction:
+    """Make a training; one that is made again with the same arguments compiles nothing."""
+    noisy = isinstance(train, LoRA) and train.dropout > 0
+    unroll = computing.unroll
+    if unroll is None:
+        unroll = jax.default_backend() == "cpu"
+    words = jnp.asarray(only, jnp.int32) if only else None
+
+    def loss(trained: PyTree, batch: Any, rest: Params, teacher_head: Params | None) -> Array:
+        batch, keys = batch if noisy else (batch, None)
+        params = train.join(rest, trained, keys)
+        if computing.dtype is not None:
+            params = _cast(params, computing.dtype)
+        params = decoder.unrolled(params) if unroll else params
+        hidden = decoder.hidden(
+            config,
+            params,
+            batch["tokens"],
+            positions=batch["positions"],
+            segments=batch["segments"],
+            remat=computing.remat,
+        )
+        hidden = _picked(hidden, batch["at"])
+        flat = hidden.reshape(-1, hidden.shape[-1])
+
+        def head(hidden: Array, params: Params = params) -> Array:
+            return decoder.logits(config, params, hidden, only=words)
+
+        if teacher_head is None:
+            each = token_losses.hard(head, flat, batch["labels"].reshape(-1), chunk=computing.chunk)
+        else:
+            known = functools.partial(head, params=teacher_head)
+            seen = batch["teacher"].reshape(flat.shape)
+            each = token_losses.soft(head, known, flat, seen, chunk=computing.chunk)
+        weights = batch["weights"]
+        return jnp.sum(weights * each.reshape(weights.shape), axis=1) / jnp.sum(weights, axis=1)
+
+    return make_fit(
+        loss,
+        recipe,
+        watch=watch,
+        parallel=parallel,
+        accumulate=computing.accumulate,
+        noisy=noisy,
+    )
+
+
+def _cast(params: Params, dtype: str) -> Params:
+    def cast(array: Array) -> Array:
+        return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    return jax.tree.map(cast, params)

@@ -1,0 +1,141 @@
+"""Files of JSON objects, one a line, and those that a killed run goes on writing."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+
+from sublim_jax.errors import InputError
+from sublim_jax.runs import plain, write_whole
+
+
+def read(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
+    """Read a file; lines that are blank are passed over.
+
+    Returns:
+        Numbers of the lines, from 1, and what they hold.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no JSON object: its number is named.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as fault:
+        raise InputError(f"{path} cannot be read ({fault.strerror}); expected a file") from fault
+    lines = enumerate(content.split(b"\n"), 1)
+    return [(number, _object(path, number, line)) for number, line in lines if line.strip()]
+
+
+def _object(path: str | Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(line.decode())
+    except ValueError as fault:  # of its characters, or of its JSON
+        raise InputError(
+            f"line {number} of {path} is not JSON ({fault}); expected an object"
+        ) from fault
+    if not isinstance(content, dict):
+        raise InputError(f"line {number} of {path} is {content!r:.80}; expected a JSON object")
+    return content
+
+
+class Growing:
+    """A file that lines are added to.
+
+    Attributes:
+        lines: those that were there when it was opened.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, lines: list[dict[str, Any]]) -> None:
+        """Hold an open file; see `grow`."""
+        self.lines, self._path, self._file = lines, path, file
+
+    def append(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Add lines, each whole, and wait until they are on the disk.
+
+        Raises:
+            InputError: the disk is full.
+        """
+        try:
+            for line in lines:
+                text = json.dumps(plain(line), ensure_ascii=False) + "\n"
+                self._file.write(text.encode(errors="backslashreplace"))
+            os.fsync(self._file.fileno())
+        except OSError as fault:
+            raise _unwritable(self._path, fault) from fault
+
+
+@contextlib.contextmanager
+def grow(path: Path, settings: Mapping[str, Any]) -> Iterator[Growing]:
+    """Hold a file, new or to be continued, against other processes.
+
+    A last line that was not written to its end is cut off.
+
+    Args:
+        path: of the file.
+        settings: all that its lines depend on, as plain values; they are written to
+            ``NAME.settings.json`` beside it before the first line.
+
+    Yields:
+        The open file.
+
+    Raises:
+        InputError: the file cannot be written, is in use, is damaged, or was begun with other
+            settings, or by something else; the message names the settings that differ.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with contextlib.ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock.acquire(blocking=False))
+            _claim(path, plain(settings))
+            file = held.enter_context(path.open("ab", buffering=0))
+            _cut_torn_line(path)
+        except Timeout:
+            raise InputError(
+                f"{path} is in use by another process; expected one at a time"
+            ) from None
+        except (OSError, NotImplementedError) as fault:
+            raise _unwritable(path, fault) from fault
+        yield Growing(path, file, [line for _, line in read(path)])
+
+
+def _claim(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings beside a new file, or compare them with those that are there."""
+    beside = path.with_name(f"{path.name}.settings.json")
+    if not beside.exists():
+        if path.exists() and path.stat().st_size:
+            raise InputError(
+                f"{path} is there without {beside.name}; expected a new file or one that was begun "
+                "like this"
+            )
+        write_whole(beside, (json.dumps(settings, indent=2) + "\n").encode())
+        return
+    try:
+        found = json.loads(beside.read_bytes())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{beside} is damaged; expected the settings of {path.name}")
+    names = sorted(name for name in {*found, *settings} if found.get(name) != settings.get(name))
+    if names:
+        different = (f"{n}: {found.get(n)!r} there, {settings.get(n)!r} here" for n in names)
+        raise InputError(
+            f"{path} was begun with other settings ({'; '.join(different)}); expected the same, or "
+            "another file"
+        )
+
+
+def _cut_torn_line(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+
+
+def _unwritable(path: Path, fault: OSError | NotImplementedError) -> InputError:
+    reason = getattr(fault, "strerror", None) or fault
+    return InputError(f"{path} cannot be written ({reason}); expected a folder with room")

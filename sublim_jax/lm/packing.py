@@ -1,0 +1,111 @@
+"""Rows of tokens side by side in arrays: several short texts in a row, without leakage."""
+
+import bisect
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from sublim_jax.errors import InputError
+from sublim_jax.lm.attention import NOWHERE
+from sublim_jax.lm.chat import Row
+
+MULTIPLE = 8  # to which lengths are rounded up, so that few programs are compiled
+
+
+class Packed(NamedTuple):
+    """Texts in rows of one length, and where the loss looks.
+
+    Attributes:
+        tokens: of the texts, one behind another; 0 where there is none.
+        positions: of each token in its text; `NOWHERE` where there is none.
+        segments: number of the text in its row, which is all that its tokens see.
+        at: places whose next token belongs to a completion, 0 in spare ones.
+        labels: these next tokens.
+        weights: 1, or 0 for spare places.
+    """
+
+    tokens: Int[np.ndarray, "rows length"]
+    positions: Int[np.ndarray, "rows length"]
+    segments: Int[np.ndarray, "rows length"]
+    at: Int[np.ndarray, "rows targets"]
+    labels: Int[np.ndarray, "rows targets"]
+    weights: Float[np.ndarray, "rows targets"]
+
+
+def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = True) -> Packed:
+    """Put texts into rows, as many into each as find room: the longest first, where they fit best.
+
+    Args:
+        rows: tokens, and which of them belong to the completion.
+        length: of a packed row in tokens; by default that of the longest text.
+        together: whether several texts may share a row.
+
+    Raises:
+        InputError: there is no text, one is longer than a row, or one has nothing to learn.
+    """
+    if not rows:
+        raise InputError("rows has 0 texts; expected at least 1")
+    longest = max(len(row.tokens) for row in rows)
+    length = _rounded(longest) if length is None else length
+    for number, row in enumerate(rows, 1):
+        if len(row.tokens) > length:
+            raise InputError(
+                f"row {number} has {len(row.tokens)} tokens; expected at most {length}"
+            )
+        if not row.completion[1:].any() or row.completion[0]:
+            raise InputError(
+                f"row {number} has {int(row.completion.sum())} tokens of completion, from place "
+                f"{int(row.completion.argmax())}; expected at least 1, after a prompt"
+            )
+    bins = _bins([len(row.tokens) for row in rows], length) if together else _alone(len(rows))
+    targets = _rounded(max(sum(int(rows[i].completion.sum()) for i in members) for members in bins))
+    packed = Packed(
+        tokens=np.zeros((len(bins), length), np.int32),
+        positions=np.full((len(bins), length), NOWHERE, np.int32),
+        segments=np.full((len(bins), length), -1, np.int32),
+        at=np.zeros((len(bins), targets), np.int32),
+        labels=np.zeros((len(bins), targets), np.int32),
+        weights=np.zeros((len(bins), targets), np.float32),
+    )
+    for index, members in enumerate(bins):
+        _fill(packed, index, [rows[i] for i in members])
+    return packed
+
+
+def _fill(packed: Packed, index: int, texts: list[Row]) -> None:
+    start = looked = 0
+    for number, text in enumerate(texts):
+        place = slice(start, start + len(text.tokens))
+        packed.tokens[index, place] = text.tokens
+        packed.positions[index, place] = np.arange(len(text.tokens))
+        packed.segments[index, place] = number
+        wanted = np.flatnonzero(text.completion)
+        there = slice(looked, looked + len(wanted))
+        packed.at[index, there] = start + wanted - 1
+        packed.labels[index, there] = text.tokens[wanted]
+        packed.weights[index, there] = 1
+        start, looked = place.stop, there.stop
+
+
+def _alone(count: int) -> list[list[int]]:
+    return [[i] for i in range(count)]
+
+
+def _bins(lengths: list[int], room: int) -> list[list[int]]:
+    """Choose which texts share a row: best fit, longest first."""
+    bins: list[list[int]] = []
+    free: list[tuple[int, int]] = []  # room that is left, and in which bin, ascending
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        place = bisect.bisect_left(free, (lengths[i], -1))
+        left, bin_ = free.pop(place) if place < len(free) else (room, len(bins))
+        if bin_ == len(bins):
+            bins.append([])
+        bins[bin_].append(i)
+        bisect.insort(free, (left - lengths[i], bin_))
+    return bins
+
+
+def _rounded(count: int) -> int:
+    return -(-count // MULTIPLE) * MULTIPLE
