@@ -18,8 +18,8 @@ def collective_bytes(program: hlo.Program) -> loops.Total:
     """
 
     def cost(instruction: hlo.Instruction, computation: hlo.Computation) -> Mapping[str, float]:
-        kind = _kind(instruction)
-        if kind is None:
+        kind = kind_of(instruction)
+        if kind is None or computation.goes_on:
             return {}
         inputs = sum(
             buffer.bytes
@@ -37,14 +37,15 @@ def collective_bytes(program: hlo.Program) -> loops.Total:
 def missed_collectives(program: hlo.Program, reached: frozenset[str]) -> int:
     """Count the collectives outside of the computations that the sum has reached."""
     return sum(
-        _kind(instruction) is not None
+        kind_of(instruction) is not None
         for name, computation in program.computations.items()
         if name not in reached
         for instruction in computation.instructions.values()
     )
 
 
-def _kind(instruction: hlo.Instruction) -> str | None:
+def kind_of(instruction: hlo.Instruction) -> str | None:
+    """Tell which of `KINDS` an instruction is; None for others."""
     kind = instruction.opcode.removesuffix("-start").removeprefix("ragged-")
     return kind if kind in KINDS else None
 

@@ -56,6 +56,17 @@ class Computation:
     instructions: dict[str, Instruction]
     root: str
 
+    @functools.cached_property
+    def goes_on(self) -> bool:
+        """Whether it goes on with a collective that has begun in an earlier fusion.
+
+        The compiler for TPUs spreads one over several fusions, beside other work, and names it in
+        each of them.
+        """
+        return self.name.startswith("async_collective_fusion") or any(
+            "AsyncCollectiveDone" in each.attributes for each in self.instructions.values()
+        )
+
     def parameter(self, number: int) -> Instruction:
         """Give the instruction that is the parameter of that number."""
         return next(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from sublim_jax.plan import hlo, loops
+from sublim_jax.plan.collectives import kind_of
 
 FREE = frozenset(
     [
@@ -107,9 +108,16 @@ def _read(program: hlo.Program, fused: hlo.Computation, parameter: hlo.Instructi
                 taken += _read(program, inner, inner.parameter(place))
             elif user.opcode in SLICES and place == 0:
                 taken += sum(buffer.bytes for buffer in user.result)
-            elif not (user.opcode == "dynamic-update-slice" and place == 0):
+            elif not (user.opcode == "dynamic-update-slice" and place == 0) and not (
+                fused.goes_on and _passes(user)
+            ):
                 return most
     return min(taken, most)
+
+
+def _passes(each: hlo.Instruction) -> bool:
+    """Whether an instruction belongs to a collective whose bytes were counted where it began."""
+    return each.opcode in ("tuple", "custom-call") or kind_of(each) is not None
 
 
 def _written(program: hlo.Program, fused: hlo.Computation) -> Iterator[int]:
@@ -123,6 +131,8 @@ def _written(program: hlo.Program, fused: hlo.Computation) -> Iterator[int]:
         if last.opcode == "dynamic-update-slice":
             update = fused.instructions[last.operands[1]]
             yield sum(buffer.bytes for buffer in update.result)
+        elif fused.goes_on and (last.opcode == "parameter" or _passes(last)):
+            yield from (0 for _ in last.result)
         elif last.opcode == "fusion":
             yield from _written(program, program.computations[last.named("calls")[0]])
         else:

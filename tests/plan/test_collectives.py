@@ -5,6 +5,7 @@ from programs import P, described, mesh_mlp, mesh_of, pmap_mlp
 
 from sublim_jax.plan import hlo
 from sublim_jax.plan.collectives import collective_bytes, group_size, missed_collectives
+from sublim_jax.plan.traffic import traffic_bytes
 
 SIZE = 64 * 64 * 4  # bytes of the array that moves
 PARAMETERS = (32 * 64 + 64 * 64 + 64 * 8) * 4
@@ -155,3 +156,52 @@ ENTRY %main (a: f32[4]) -> f32[4] {
 )
 def test_group_sizes_in_every_spelling(groups, size):
     assert group_size(f", channel_id=1, {groups}", 8) == size
+
+
+SPREAD = """
+HloModule m, num_partitions=4
+
+%begins (a: bf16[8,64]) -> (bf16[8,64], bf16[32,64]) {
+  %a = bf16[8,64]{1,0} parameter(0)
+  %g = bf16[32,64]{1,0} all-gather(%a), channel_id=7, replica_groups={{0,1,2,3}}, dimensions={0}
+  ROOT %c = (bf16[8,64]{1,0}, bf16[32,64]{1,0}) custom-call(%g), custom_call_target="AsyncCollectiveStart"
+}
+
+%async_collective_fusion.1 (a: bf16[8,64], b: bf16[32,64], x: f32[16]) -> (f32[16], bf16[8,64], bf16[32,64]) {
+  %a = bf16[8,64]{1,0} parameter(0)
+  %b = bf16[32,64]{1,0} parameter(1)
+  %x = f32[16]{0} parameter(2)
+  %y = f32[16]{0} negate(%x)
+  %g = bf16[32,64]{1,0} all-gather(%a), channel_id=7, replica_groups={{0,1,2,3}}, dimensions={0}
+  ROOT %t = (f32[16]{0}, bf16[8,64]{1,0}, bf16[32,64]{1,0}) tuple(%y, %a, %g)
+}
+
+%ends (a: bf16[8,64], b: bf16[32,64]) -> bf16[32,64] {
+  %a = bf16[8,64]{1,0} parameter(0)
+  %b = bf16[32,64]{1,0} parameter(1)
+  %g = bf16[32,64]{1,0} all-gather(%a), channel_id=7, replica_groups={{0,1,2,3}}, dimensions={0}
+  ROOT %c = bf16[32,64]{1,0} custom-call(%a, %b, %g), custom_call_target="AsyncCollectiveDone"
+}
+
+ENTRY %main (a: bf16[8,64], x: f32[16]) -> bf16[32,64] {
+  %a = bf16[8,64]{1,0} parameter(0)
+  %x = f32[16]{0} parameter(1)
+  %s = (bf16[8,64]{1,0}, bf16[32,64]{1,0}) fusion(%a), kind=kCustom, calls=%begins
+  %s0 = bf16[8,64]{1,0} get-tuple-element(%s), index=0
+  %s1 = bf16[32,64]{1,0} get-tuple-element(%s), index=1
+  %m = (f32[16]{0}, bf16[8,64]{1,0}, bf16[32,64]{1,0}) fusion(%s0, %s1, %x), kind=kCustom, calls=%async_collective_fusion.1
+  %m1 = bf16[8,64]{1,0} get-tuple-element(%m), index=1
+  %m2 = bf16[32,64]{1,0} get-tuple-element(%m), index=2
+  ROOT %r = bf16[32,64]{1,0} fusion(%m1, %m2), kind=kCustom, calls=%ends
+}
+"""  # noqa: E501
+
+
+def test_a_collective_that_is_spread_over_fusions_counts_once():
+    program = hlo.parse(SPREAD)
+    own, gathered, beside = 8 * 64 * 2, 32 * 64 * 2, 16 * 4
+    total = collective_bytes(program)
+    assert dict(total.counts) == {"all-gather": gathered - own}
+    assert missed_collectives(program, total.reached) == 0
+    # It reads its share, hands it on and writes the whole; what runs beside it reads and writes.
+    assert traffic_bytes(program).counts["bytes"] == 2 * own + gathered + 2 * beside
