@@ -10,6 +10,7 @@ from typing import Protocol
 import tyro
 
 from sublim_jax.commands.drift import Drift
+from sublim_jax.commands.finetune import Finetune
 from sublim_jax.commands.generate import Generate
 from sublim_jax.commands.models import Models
 from sublim_jax.errors import InputError, drop_output
@@ -24,6 +25,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, type[Command]] = {
     "drift": Drift,
+    "finetune": Finetune,
     "generate": Generate,
     "models": Models,
 }

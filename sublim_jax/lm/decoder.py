@@ -8,6 +8,7 @@ own, for drift by layer.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.layers import Look, embedded, last_norm, new_layer, normed, through
 
 Params = PyTree[Float[Array, "..."], "Params"]
+Spread = Callable[[Array], Array]
 
 
 def init(config: DecoderConfig, key: Key[Array, ""]) -> Params:
@@ -73,6 +75,7 @@ def hidden(
     positions: Int[Array, "rows tokens"] | None = None,
     segments: Int[Array, "rows tokens"] | None = None,
     remat: bool = False,
+    spread: Spread = lambda x: x,
 ) -> Float[Array, "rows tokens width"]:
     """Give what `logits` reads: the normalised residual stream after the last layer.
 
@@ -83,9 +86,12 @@ def hidden(
         positions: as of `apply`.
         segments: as of `apply`.
         remat: as of `apply`.
+        spread: says of the residual stream, before and after every layer, how its rows lie on
+            devices: left to itself the compiler may cut it along the width like the parameters,
+            and sum it up over all devices in every layer.
     """
-    x = stream(config, params, tokens, positions=positions, segments=segments, remat=remat)
-    return normed(config, params, x)
+    options = {"positions": positions, "segments": segments, "remat": remat, "spread": spread}
+    return normed(config, params, stream(config, params, tokens, **options))
 
 
 def stream(
@@ -96,6 +102,7 @@ def stream(
     positions: Int[Array, "rows tokens"] | None = None,
     segments: Int[Array, "rows tokens"] | None = None,
     remat: bool = False,
+    spread: Spread = lambda x: x,
 ) -> Float[Array, "rows tokens width"]:
     """Give the residual stream after the last layer; arguments as of `hidden`."""
     if positions is None:
@@ -110,12 +117,12 @@ def stream(
             return attend(queries, keys, values, look.seen(whole))
 
         def whole_layer(x: Array) -> Array:
-            return layer(x, read)
+            return spread(layer(x, read))
 
         return (jax.checkpoint(whole_layer) if remat else whole_layer)(x), None
 
     inputs = embedded(config, params, tokens) if tokens.ndim == 2 else tokens
-    return through(config, params["layers"], body, inputs)[0]
+    return through(config, params["layers"], body, spread(inputs))[0]
 
 
 def logits(
@@ -152,8 +159,11 @@ def by_layer(params: Params) -> Params:
 
 def unrolled(params: Params) -> Params:
     """Make a tuple of the layers."""
-    count = jax.tree.leaves(params["layers"])[0].shape[0]
-    return params | {"layers": tuple(trees.take(params["layers"], i) for i in range(count))}
+    leaves, form = jax.tree.flatten(params["layers"])
+    # Split at once: the gradient of so many indices would be as many sums of whole stacks.
+    parts = [jax.lax.split(leaf, (1,) * len(leaf)) for leaf in leaves]
+    layers = zip(*parts, strict=True)
+    return params | {"layers": tuple(form.unflatten(part[0] for part in layer) for layer in layers)}
 
 
 def lower(config: DecoderConfig, params: Params, layers: int) -> tuple[DecoderConfig, Params]:
@@ -169,8 +179,12 @@ def upper(config: DecoderConfig, params: Params, layers: int) -> tuple[DecoderCo
 def _some_layers(
     config: DecoderConfig, params: Params, which: slice
 ) -> tuple[DecoderConfig, Params]:
-    seen = tuple(i - which.start for i in config.global_layers if which.start <= i < which.stop)
-    config = dataclasses.replace(config, layers=which.stop - which.start, global_layers=seen)
     layers = params["layers"]
     some = layers[which] if isinstance(layers, tuple) else trees.take(layers, which)
-    return config, params | {"layers": some}
+    return of_layers(config, which), params | {"layers": some}
+
+
+def of_layers(config: DecoderConfig, which: slice) -> DecoderConfig:
+    """Give the shape of some consecutive layers alone."""
+    seen = tuple(i - which.start for i in config.global_layers if which.start <= i < which.stop)
+    return dataclasses.replace(config, layers=which.stop - which.start, global_layers=seen)

@@ -140,6 +140,7 @@ def finetune(
         InputError: a text is too long or has no completion, or a layer, a matrix or a word that is
             named is not there.
     """
+    _check(config, train, recipe, teacher)
     packed = pack(rows, length=length, together=together)
     first = train.first(config)
     trained = train.start(config, params, key) if start is None else start
@@ -147,10 +148,10 @@ def finetune(
     inside = train.shifted(first)
     frozen = inside.rest(above, trained), None if teacher is None else _head(teacher.params)
     only = None if teacher is None else teacher.only or ()
-    fit = _fit(top, inside, recipe, computing, watch, parallel or one_device(), only)
+    fit = training(top, inside, recipe, computing, watch, parallel or one_device(), only)
     fitted = fit(
         trained,
-        _data(config, params, packed, first, teacher),
+        _data(config, params, packed, first, teacher, computing.dtype),
         key=key,
         weights=packed.weights.sum(axis=1),
         frozen=frozen,
@@ -166,15 +167,33 @@ def _head(params: Params) -> Params:
     return {name: part for name, part in params.items() if name in ("embedding", "head")}
 
 
+def _check(
+    config: DecoderConfig, train: Full | LoRA, recipe: Recipe, teacher: Teacher | None
+) -> None:
+    for word in () if teacher is None else teacher.only or ():
+        if not 0 <= word < config.vocabulary:
+            raise InputError(f"only has {word}; expected numbers from 0 to {config.vocabulary - 1}")
+    if isinstance(train, LoRA) and not train.train_a and recipe.weight_decay:
+        raise InputError(
+            f"weight_decay is {recipe.weight_decay} with train_a false; expected 0, or a decays"
+        )
+
+
 def _data(
-    config: DecoderConfig, params: Params, packed: Packed, first: int, teacher: Teacher | None
+    config: DecoderConfig,
+    params: Params,
+    packed: Packed,
+    first: int,
+    teacher: Teacher | None,
+    dtype: str | None,
 ) -> dict[str, Any]:
     """Compute once for every row what does not change: below what is trained, and the teacher."""
     data: dict[str, Any] = packed._asdict()
     read = packed.tokens, packed.positions, packed.segments
     chunk = max(1, AT_ONCE // packed.tokens.shape[1])
     if first:
-        data["tokens"] = _streams(*decoder.lower(config, params, first), read, chunk)
+        streams = _streams(*decoder.lower(config, params, first), read, chunk)
+        data["tokens"] = streams if dtype is None else streams.astype(dtype)
     if teacher is not None:
         data["teacher"] = _hidden_at(config, teacher.params, (*read, packed.at), chunk)
     return data
@@ -208,7 +227,7 @@ def _picked(hidden: Array, at: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=16)
-def _fit(
+def training(
     config: DecoderConfig,
     train: Full | LoRA,
     recipe: Recipe,
@@ -221,7 +240,7 @@ def _fit(
     noisy = isinstance(train, LoRA) and train.dropout > 0
     unroll = computing.unroll
     if unroll is None:
-        unroll = jax.default_backend() == "cpu"
+        unroll = parallel.platform == "cpu"
     words = jnp.asarray(only, jnp.int32) if only else None
 
     def loss(trained: PyTree, batch: Any, rest: Params, teacher_head: Params | None) -> Array:
@@ -237,6 +256,7 @@ def _fit(
             positions=batch["positions"],
             segments=batch["segments"],
             remat=computing.remat,
+            spread=parallel.split,
         )
         hidden = _picked(hidden, batch["at"])
         flat = hidden.reshape(-1, hidden.shape[-1])

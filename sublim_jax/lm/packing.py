@@ -50,9 +50,9 @@ def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = Tru
     longest = max(len(row.tokens) for row in rows)
     length = _rounded(longest) if length is None else length
     for number, row in enumerate(rows, 1):
-        if len(row.tokens) > length:
+        if not 0 < len(row.tokens) <= length:
             raise InputError(
-                f"row {number} has {len(row.tokens)} tokens; expected at most {length}"
+                f"row {number} has {len(row.tokens)} tokens; expected at least 1 and at most {length}"
             )
         if not row.completion[1:].any() or row.completion[0]:
             raise InputError(
@@ -72,6 +72,12 @@ def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = Tru
     for index, members in enumerate(bins):
         _fill(packed, index, [rows[i] for i in members])
     return packed
+
+
+def count(rows: Sequence[Row], *, length: int | None = None) -> int:
+    """Count the rows that `pack` makes of texts, several to a row."""
+    lengths = [len(row.tokens) for row in rows]
+    return len(_bins(lengths, length or _rounded(max(lengths))))
 
 
 def _fill(packed: Packed, index: int, texts: list[Row]) -> None:

@@ -51,7 +51,7 @@ def save(
     from sublim_jax.lm.tokenizer import save as save_tokenizer
 
     place = Path(os.path.realpath(folder))
-    _check_free(place)
+    check_free(place)
     stored = np.dtype(params["embedding"]["table"].dtype if dtype is None else dtype)
     if stored.name not in DTYPES:
         raise InputError(f"dtype is {stored.name}; expected one of {', '.join(DTYPES)}")
@@ -90,8 +90,13 @@ def _version() -> str:
     return __version__
 
 
-def _check_free(place: Path) -> None:
-    """Refuse what would be lost: a file, or a folder with anything that is not a model of ours."""
+def check_free(folder: str | Path) -> None:
+    """Refuse what `save` would lose: a file, or a folder with anything but a model of ours.
+
+    Raises:
+        InputError: there is such a thing.
+    """
+    place = Path(os.path.realpath(folder))
     if not place.exists():
         return
     if not place.is_dir():

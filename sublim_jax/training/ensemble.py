@@ -53,6 +53,11 @@ class Members(Parallel):
 
     stacked: ClassVar[bool] = True
 
+    @property
+    def platform(self) -> str:
+        """What the devices are."""
+        return self.devices[0].platform
+
     def compile(
         self,
         function: Callable[..., Any],

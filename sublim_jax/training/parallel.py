@@ -44,6 +44,11 @@ class Parallel(abc.ABC):
     stacked: ClassVar[bool] = False
 
     @property
+    @abc.abstractmethod
+    def platform(self) -> str:
+        """What the devices are: cpu, gpu or tpu."""
+
+    @property
     def batch_shards(self) -> int:
         """How many devices share the rows of a batch."""
         return 1
@@ -132,6 +137,11 @@ class MeshParallel(Parallel):
     rule: ShardingRule = shard_by_shape
 
     @property
+    def platform(self) -> str:
+        """What the devices are."""
+        return self.mesh.devices.flat[0].platform
+
+    @property
     def batch_shards(self) -> int:
         """How many devices share the rows of a batch."""
         return self.mesh.shape["data"] * self.mesh.shape["fsdp"]
@@ -187,6 +197,11 @@ class PmapParallel(Parallel):
     devices: tuple[Any, ...]
 
     axis: ClassVar[str | None] = "data"
+
+    @property
+    def platform(self) -> str:
+        """What the devices are."""
+        return self.devices[0].platform
 
     @property
     def batch_shards(self) -> int:

@@ -58,7 +58,8 @@ class Recipe:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
         if self.clip is not None and not self.clip > 0:
             raise InputError(f"clip is {self.clip}; expected a positive number")
-        if self.weight_decay < 0 or (self.weight_decay and self.optimizer != "adam"):
+        decays = self.weight_decay != 0 and self.optimizer != "adam"
+        if decays or not 0 <= self.weight_decay < float("inf"):
             raise InputError(
                 f"weight_decay is {self.weight_decay} with {self.optimizer}; expected at least 0, "
                 "and 0 unless the optimizer is adam"
