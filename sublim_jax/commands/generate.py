@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tqdm import tqdm
 
+from sublim_jax.commands.compiled import keep_compiled
 from sublim_jax.errors import InputError
 
 if TYPE_CHECKING:
     from sublim_jax.lm import Model
     from sublim_jax.lm.generation import Request
 
-COMPILED = "compiled"
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"  # what the beginning of a character is decoded to
 
 
@@ -40,7 +39,7 @@ class Generate:
     prompt: Annotated[str | None, tyro.conf.Positional] = None
     """The question."""
     model: str = "smollm2"
-    """A name that `sublim-jax models` lists or of the hub, a folder of Hugging Face, a GGUF file."""
+    """A name that `sublim-jax models` lists or of the hub, a Hugging Face folder or GGUF file."""
     system: str | None = None
     """System prompt; by default the one of the conversation, or of the model's template."""
     temperature: float = 0.0
@@ -71,7 +70,7 @@ class Generate:
             InputError: something that was given cannot be used.
         """
         self._check()
-        _keep_compiled()
+        keep_compiled()
         import jax
 
         from sublim_jax import lm
@@ -176,17 +175,3 @@ def _bar(total: int, what: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(rows)
 
         yield progress
-
-
-def _keep_compiled() -> None:
-    """Keep compiled programs for the next time, unless that is arranged otherwise."""
-    import jax
-
-    from sublim_jax.data.download import cache_folder
-
-    folder = cache_folder(COMPILED)
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-    if jax.config.jax_compilation_cache_dir is None and os.access(folder, os.W_OK):
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -15,6 +15,7 @@ from sublim_jax.lm.chat import row as row
 from sublim_jax.lm.chat import stops as stops
 from sublim_jax.lm.choosing import Choice as Choice
 from sublim_jax.lm.config import DecoderConfig as DecoderConfig
+from sublim_jax.lm.dataset import read_rows as read_rows
 from sublim_jax.lm.decoder import apply as apply
 from sublim_jax.lm.decoder import by_layer as by_layer
 from sublim_jax.lm.decoder import hidden as hidden
@@ -22,10 +23,12 @@ from sublim_jax.lm.decoder import init as init
 from sublim_jax.lm.decoder import logits as logits
 from sublim_jax.lm.decoder import unrolled as unrolled
 from sublim_jax.lm.families import from_hugging_face as from_hugging_face
-from sublim_jax.lm.finetune import Computing as Computing
-from sublim_jax.lm.finetune import Teacher as Teacher
-from sublim_jax.lm.finetune import Tuned as Tuned
-from sublim_jax.lm.finetune import finetune as finetune
+from sublim_jax.lm.finetuning import Computing as Computing
+from sublim_jax.lm.finetuning import Teacher as Teacher
+from sublim_jax.lm.finetuning import Tuned as Tuned
+from sublim_jax.lm.finetuning import finetune as finetune
+from sublim_jax.lm.generation import Request as Request
+from sublim_jax.lm.generation import generate as generate
 from sublim_jax.lm.loading import Model as Model
 from sublim_jax.lm.loading import load as load
 from sublim_jax.lm.lora import merge as merge
@@ -35,5 +38,8 @@ from sublim_jax.lm.sampler import Limits as Limits
 from sublim_jax.lm.sampler import Sample as Sample
 from sublim_jax.lm.sampler import sample as sample
 from sublim_jax.lm.saving import save as save
+from sublim_jax.lm.scoring import score as score
+from sublim_jax.lm.sharding import decoder_mesh as decoder_mesh
+from sublim_jax.lm.sizes import shape_of as shape_of
 from sublim_jax.lm.trained import Full as Full
 from sublim_jax.lm.trained import LoRA as LoRA

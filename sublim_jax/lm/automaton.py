@@ -73,7 +73,7 @@ def number_list(
     edges = {"before": before[-1:], "separator": separator[0] + separator[-1], "after": after[:1]}
     for name, edge in edges.items():
         if any(letter.isdigit() for letter in edge):
-            raise InputError(f"{name} has the digit {edge!r} next to a number; expected none there")
+            raise InputError(f"{name} has a digit next to a number ({edge!r}); expected none there")
     states = _numbers(count, least, most, separator, before, after)
     return lifted(states, spellings(tokenizer, {c for state in states for c in state}), stop=stop)
 

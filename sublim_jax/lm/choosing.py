@@ -57,9 +57,8 @@ def choose(
 
 
 def _probabilities(logits: Array, temperature: float) -> Array:
-    # Any positive temperature is one in float32, too, and neither 0/0 nor inf/inf arises.
-    limits = jnp.finfo(jnp.float32)
-    divisor = min(max(temperature, float(limits.tiny)), float(limits.max))
+    # The divisor and its inverse are float32 numbers above 0: neither 0/0 nor inf/inf arises.
+    divisor = min(max(temperature, 2.0**-100), 2.0**100)
     return jax.nn.softmax((logits - jnp.max(logits, axis=-1, keepdims=True)) / divisor, axis=-1)
 
 

@@ -33,6 +33,8 @@ def read(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
 def _object(path: str | Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         content = json.loads(line.decode())
+        if b"\\ud" in line.lower():  # maybe half a character, which no tokenizer takes
+            json.dumps(content, ensure_ascii=False).encode()
     except ValueError as fault:  # of its characters, or of its JSON
         raise InputError(
             f"line {number} of {path} is not JSON ({fault}); expected an object"

@@ -45,35 +45,47 @@ def product(
     x: Float[Array, "*rows inner"], kernel: Float[Array, "inner outer"] | Adapted
 ) -> Float[Array, "*rows outer"]:
     """Multiply by a kernel, adapted or not."""
-    if not isinstance(kernel, Adapted):
-        return x @ kernel
-    if kernel.keys is not None:
-        thin = _thin(_dropped(x, kernel), kernel.a, kernel.b, kernel.scale)
-        return x @ kernel.weight + thin
+    # As matrices: XLA copies what has more dimensions, transposed, for the gradient on a CPU.
     rows = x.reshape(-1, x.shape[-1])
-    made = _adapted_product(kernel.scale, rows, kernel.weight, kernel.a, kernel.b)
+    if not isinstance(kernel, Adapted):
+        made = rows @ kernel
+    elif kernel.keys is None:
+        made = _adapted_product(kernel.scale, rows, kernel.weight, kernel.a, kernel.b)
+    else:
+        left = _dropped(x, kernel.keys, kernel.dropout).reshape(rows.shape)
+        made = rows @ kernel.weight + _thin(left, kernel.a, kernel.b, kernel.scale)
     return made.reshape(*x.shape[:-1], -1)
 
 
-def _dropped(x: Array, kernel: Adapted) -> Array:
+def _dropped(x: Array, keys: Array, share: float) -> Array:
     """Leave out inputs, row by row with its own key, so that devices need not agree on one."""
 
     def mask(key: Array) -> Array:
-        return jax.random.bernoulli(key, 1 - kernel.dropout, x.shape[1:])
+        return jax.random.bernoulli(key, 1 - share, x.shape[1:])
 
-    return jnp.where(jax.vmap(mask)(kernel.keys), x / (1 - kernel.dropout), 0)
+    return jnp.where(jax.vmap(mask)(keys), x / (1 - share), 0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _adapted_product(scale: float, x: Array, weight: Array, a: Array, b: Array) -> Array:
-    return _plain(scale, x, weight, a, b)
+    if not _is_short(weight, a):
+        return _plain(scale, x, weight, a, b)
+    # The thin part is small beside the other: rounded before the sum, it would be lost.
+    short = jnp.result_type(x, weight)
+    wide = jnp.promote_types(short, jnp.float32)
+    made = jnp.matmul(x, weight, preferred_element_type=wide)
+    return (made + _thin(x, a, b, scale).astype(wide)).astype(short)
+
+
+def _is_short(weight: Array, a: Array) -> bool:
+    """Tell whether a merged weight would have lost the thin part."""
+    return weight.dtype != a.dtype or jnp.finfo(weight.dtype).bits < 32
 
 
 def _plain(scale: float, x: Array, weight: Array, a: Array, b: Array) -> Array:
-    if weight.dtype == a.dtype:
-        return x @ merged(weight, a, b, scale)
-    # A sum in the short type of a large base would round the thin part away.
-    return x @ weight + _thin(x, a, b, scale)
+    if _is_short(weight, a):
+        return x @ weight + _thin(x, a, b, scale)
+    return x @ merged(weight, a, b, scale)
 
 
 @functools.partial(_adapted_product.defjvp, symbolic_zeros=True)
@@ -105,7 +117,7 @@ def _thin(x: Array, a: Array, b: Array, scale: float) -> Array:
 
 def merged(weight: Array, a: Array, b: Array, scale: float) -> Array:
     """Give ``weight + scale a b``, in the type of the weight."""
-    return weight + (jnp.matmul(a, b) * scale).astype(weight.dtype)
+    return (weight + jnp.matmul(a, b) * scale).astype(weight.dtype)
 
 
 def merge(params: Params) -> Params:

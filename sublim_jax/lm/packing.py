@@ -52,7 +52,8 @@ def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = Tru
     for number, row in enumerate(rows, 1):
         if not 0 < len(row.tokens) <= length:
             raise InputError(
-                f"row {number} has {len(row.tokens)} tokens; expected at least 1 and at most {length}"
+                f"row {number} has {len(row.tokens)} tokens; expected at least 1 and at most "
+                f"{length}"
             )
         if not row.completion[1:].any() or row.completion[0]:
             raise InputError(

@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 
 from sublim_jax.lm import decoder
 from sublim_jax.lm.config import DecoderConfig
-from sublim_jax.lm.finetune import Computing, training
+from sublim_jax.lm.finetuning import Computing, training
 from sublim_jax.lm.packing import Packed
 from sublim_jax.lm.trained import Full, LoRA
 from sublim_jax.plan import Planned

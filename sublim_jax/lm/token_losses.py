@@ -30,7 +30,7 @@ def hard(
         head: of the student.
         hidden: what it reads.
         labels: places among its logits.
-        chunk: tokens at a time; all at once by default.
+        chunk: tokens at a time, at most; all at once by default.
     """
 
     def some(hidden: Array, labels: Array) -> Array:
@@ -58,7 +58,7 @@ def soft(
         teacher_head: of the teacher, over the same words.
         hidden: what the student's head reads.
         teacher_hidden: what the teacher's does: a small part of its logits' size.
-        chunk: tokens at a time; all at once by default.
+        chunk: tokens at a time, at most; all at once by default.
     """
 
     def some(hidden: Array, teacher_hidden: Array) -> Array:
@@ -72,12 +72,13 @@ def _chunked(some: Callable[..., Array], chunk: int | None, *tokens: Array) -> A
     count = tokens[0].shape[0]
     if chunk is None or chunk >= count:
         return some(*tokens)
-    missing = -count % chunk
-    cut = [
-        jnp.pad(part, ((0, missing),) + ((0, 0),) * (part.ndim - 1)).reshape(
-            -1, chunk, *part.shape[1:]
-        )
-        for part in tokens
-    ]
-    found = jax.lax.map(lambda parts: jax.checkpoint(some)(*parts), tuple(cut))
-    return found.reshape(-1)[:count]
+    chunks = -(-count // chunk)
+
+    def cut(array: Array) -> Array:
+        # Every so many-th token makes a chunk, so that each device has its share of every one.
+        around = ((0, -count % chunks), *((0, 0),) * (array.ndim - 1))
+        padded = jnp.pad(array, around).reshape(-1, chunks, *array.shape[1:])
+        return jnp.moveaxis(padded, 1, 0)
+
+    found = jax.lax.map(lambda parts: jax.checkpoint(some)(*parts), tuple(map(cut, tokens)))
+    return found.T.reshape(-1)[:count]

@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -166,10 +167,20 @@ def save(tokenizer: PreTrainedTokenizerFast, folder: Path | str) -> None:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         tokenizer.save_pretrained(str(folder))
+        _name_class(Path(folder) / "tokenizer_config.json")
     except OSError as fault:
         raise InputError(
             f"{folder} cannot be written ({fault.strerror or first_line(fault)}); expected a folder"
         ) from fault
+
+
+def _name_class(file: Path) -> None:
+    """Name the class that transformers 4 knows, too, and leave out where the files came from."""
+    content = json.loads(file.read_text())
+    for key in ("is_local", "local_files_only"):
+        content.pop(key, None)
+    content["tokenizer_class"] = "PreTrainedTokenizerFast"
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager

@@ -60,6 +60,12 @@ class Full:
     layers: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        try:
+            re.compile(self.matching)
+        except re.error as fault:
+            raise InputError(
+                f"matching is {self.matching!r}; expected a regular expression ({fault})"
+            ) from fault
         _check_layers(self.layers)
 
     def first(self, config: DecoderConfig) -> int:
@@ -68,14 +74,14 @@ class Full:
         return 0 if self.layers is None else self.layers[0]
 
     def start(self, config: DecoderConfig, params: Params, key: Key[Array, ""]) -> PyTree:
-        """Take out what is trained, a copy of the leaves by their paths.
+        """Take out what is trained, leaves by their paths, in float32.
 
         Raises:
             InputError: nothing matches, or there are no such layers.
         """
         del key
         _check_layers(self.layers, config)
-        found = {path: self._part(path, leaf) for path, leaf in _leaves(params) if self._is(path)}
+        found = {path: self._part(leaf) for path, leaf in _leaves(params) if self._is(path)}
         if not found:
             raise InputError(f"matching is {self.matching!r}; expected part of a parameter's path")
         return found
@@ -92,14 +98,17 @@ class Full:
     def join(
         self, rest: Params, trained: PyTree, keys: Key[Array, " rows"] | None = None
     ) -> Params:
-        """Put both together."""
+        """Put both together, in the type of the rest, if there is one."""
         del keys
         first, last = self.layers or (0, 0)
+        types = {array.dtype for array in jax.tree.leaves(rest)}
 
-        def leaf(path: Any, array: Array | None) -> Array:
-            new = trained.get(_name(path), array)
-            if array is None or new is array:
-                return new
+        def leaf(path: Any, array: Array | None) -> Array | None:
+            new = trained.get(_name(path))
+            if new is None:
+                return array
+            if array is None:
+                return new.astype(*types) if len(types) == 1 else new
             return jnp.concatenate([array[:first], new.astype(array.dtype), array[last:]])
 
         return jax.tree_util.tree_map_with_path(leaf, rest, is_leaf=lambda x: x is None)
@@ -115,10 +124,9 @@ class Full:
         inside = self.layers is None or path.startswith("layers/")
         return inside and re.search(self.matching, path) is not None
 
-    def _part(self, path: str, leaf: Array) -> Array:
-        if self.layers is None or not path.startswith("layers/"):
-            return leaf
-        return leaf[slice(*self.layers)]
+    def _part(self, leaf: Array) -> Array:
+        part = leaf if self.layers is None else leaf[slice(*self.layers)]
+        return part.astype(jnp.promote_types(part.dtype, jnp.float32))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -194,8 +202,8 @@ class LoRA:
             return jnp.pad(part, around) if last - first < count else part
 
         def leaf(path: Any, array: Array) -> Any:
-            name = _name(path)[len("layers/") : -len("/kernel")]
-            if name not in trained:
+            name = _matrix(_name(path))
+            if name is None or name not in trained:
                 return array
             a, b = (padded(trained[name][part]) for part in ("a", "b"))
             if not self.train_a:
@@ -216,11 +224,8 @@ class LoRA:
 
     def _matrices(self, params: Params) -> list[tuple[str, Array]]:
         """List the matrices that are named, by their path within a layer."""
-        every = {
-            path[len("layers/") : -len("/kernel")]: leaf
-            for path, leaf in _leaves(params)
-            if path.startswith("layers/") and path.endswith("/kernel")
-        }
+        by_path = {_matrix(path): leaf for path, leaf in _leaves(params)}
+        every = {path: leaf for path, leaf in by_path.items() if path is not None}
         wanted = {}
         for target in self.targets or ("",):
             named = {
@@ -232,6 +237,12 @@ class LoRA:
                 raise InputError(f"target is {target!r}; expected one of {', '.join(every)}")
             wanted |= named
         return sorted(wanted.items())
+
+
+def _matrix(path: str) -> str | None:
+    """Name a matrix by its path within a layer."""
+    found = re.fullmatch("layers/(.+)/kernel", path)
+    return None if found is None else found[1]
 
 
 def _keys_of_layers(keys: Array, name: str, layers: int) -> Array:
