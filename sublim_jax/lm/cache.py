@@ -85,8 +85,10 @@ def extend(
     def read_by(whole: Any, places: list[_Place], common: tuple[Array, ...]) -> Any:
         def read(queries: Array, keys: Array, values: Array) -> Array:
             queries, keys = look.turned(whole, queries, keys)
-            kept = [place.put(new) for place, new in zip(places, (keys, values), strict=True)]
-            return attend(queries, *kept, look.seen(whole), shared=common)
+            keys, values = (
+                place.put(new) for place, new in zip(places, (keys, values), strict=True)
+            )
+            return attend(queries, keys, values, look.seen(whole), shared=common)
 
         return read
 

@@ -51,15 +51,9 @@ def planned_step(
     fit = training(top, train.shifted(first), recipe, computing, UNWATCHED, parallel, None)
     whole = jax.ShapeDtypeStruct((rows, length), jnp.int32)
     tokens = jax.ShapeDtypeStruct((rows, length, config.width), jnp.bfloat16) if first else whole
-    data = Packed(
-        tokens=tokens,
-        positions=whole,
-        segments=whole,
-        at=whole,
-        labels=whole,
-        weights=jax.ShapeDtypeStruct((rows, length), jnp.float32),
-    )
-    arguments = fit.described(trained, data._asdict(), frozen=(rest, None))
+    data = dict.fromkeys(Packed._fields, whole)
+    data |= {"tokens": tokens, "weights": jax.ShapeDtypeStruct((rows, length), jnp.float32)}
+    arguments = fit.described(trained, data, frozen=(rest, None))
     state = arguments[0]
     return Planned(
         step=fit.programs.advance,

@@ -12,7 +12,7 @@ from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.families import from_hugging_face
 from sublim_jax.lm.models import known
 
-Content = Mapping[str, Any]
+Content = dict[str, Any]
 
 SMOLLM2: Content = {
     "model_type": "llama",

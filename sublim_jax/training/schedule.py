@@ -1,6 +1,6 @@
 """A learning rate that rises at first and falls toward the end."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 import optax
@@ -58,9 +58,7 @@ def scheduled(*, warmup: int, decay: Decay) -> optax.GradientTransformation:
         del params
         return ScheduleState(jnp.zeros((), jnp.int32), jnp.asarray(jnp.inf, jnp.float32))
 
-    def update(
-        updates: PyTree, state: ScheduleState, params: PyTree = None
-    ) -> tuple[PyTree, ScheduleState]:
+    def update(updates: PyTree, state: Any, params: PyTree = None) -> tuple[PyTree, ScheduleState]:
         del params
         by = factor(state, warmup=warmup, decay=decay)
         scaled = optax.tree.scale(by, updates)

@@ -150,8 +150,7 @@ def test_no_gradient_of_the_weight_is_computed_on_the_way():
         assert made - full  # those of the thin ones
 
 
-@pytest.mark.parametrize("stacked", [True, False])
-@pytest.mark.parametrize("name", ["gemma3", "neox"])
+@pytest.mark.parametrize(("name", "stacked"), [("gemma3", True), ("neox", False)])
 def test_nor_in_a_decoder(name, stacked):
     config, params = golden()[name].config, golden()[name].params
     adapter = LoRA(rank=3).start(config, params, jax.random.key(0))
