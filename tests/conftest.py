@@ -9,6 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+# Tests compile far more than they compute: LLVM's first level of optimisation is enough for them.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
 jax.config.update("jax_num_cpu_devices", 4)
 # The same programs are compiled in many tests and in every worker; workers inherit the variable.
 VARIABLE = "SUBLIM_JAX_TEST_CACHE"

@@ -12,7 +12,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_runs_and_shows_a_pull():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    section = README.split("## The mechanism in code")[1]
+    code = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     at_the_start, *later = done.stdout.strip().strip("[]").split()
     assert at_the_start == "nan"

@@ -244,7 +244,7 @@ class Ours:
         """Take a few steps of full fine-tuning in little memory."""
         from sublim_jax import lm
 
-        self._step(lm.Full(), computing=lm.Computing(accumulate=4))
+        self._step(lm.Full(), computing=lm.Computing(remat=True, chunk=256, unroll=False))
 
     def _about(self) -> str:
         import jax

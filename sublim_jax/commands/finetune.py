@@ -129,7 +129,8 @@ class Finetune:
         check_free(out)
         dtype = self._dtype(jax.default_backend())
         frozen = jnp.dtype(dtype if self.train == "lora" else "float32")
-        model = lm.load(self.model, dtype=frozen, progress=True)
+        parallel = self._parallel(jax.devices())
+        model = lm.load(self.model, dtype=frozen, parallel=parallel, progress=True)
         rows = read_rows(data, model.tokenizer, system=self.system)
         # Beside the model rather than in it, which is written whole at the end.
         unfinished = out.absolute().parent / f".{out.name}.unfinished"
@@ -142,7 +143,7 @@ class Finetune:
                 recipe=recipe,
                 length=self.length,
                 computing=self._computing(dtype),
-                parallel=self._parallel(jax.devices()),
+                parallel=parallel,
                 attached=session,
                 key=jax.random.key(self.seed),
             )

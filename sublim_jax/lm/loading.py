@@ -16,6 +16,7 @@ from sublim_jax.lm.families import from_hugging_face
 from sublim_jax.lm.llama_cpp import open_gguf
 from sublim_jax.tensorfiles import TensorSource, open_tensors
 from sublim_jax.tensorfiles.source import reading
+from sublim_jax.training import Parallel
 
 CONFIG = "config.json"
 
@@ -38,6 +39,7 @@ def load(
     model: str | Path,
     *,
     dtype: Any = jnp.float32,
+    parallel: Parallel | None = None,
     revision: str | None = None,
     cache_dir: Path | None = None,
     progress: bool = False,
@@ -51,6 +53,8 @@ def load(
         model: a short name that ``sublim-jax models`` lists, a folder of Hugging Face, a name on
             its hub such as ``HuggingFaceTB/SmolLM2-135M-Instruct``, or a GGUF file.
         dtype: as what the parameters are kept.
+        parallel: how they lie on devices, such as `sublim_jax.lm.decoder_mesh`; they are put there
+            leaf by leaf. By default on the first one.
         revision: a branch, tag or commit of the hub, such as ``step3000`` of Pythia.
         cache_dir: where downloads that are not the hub's are kept, as in
             `sublim_jax.data.load_images`.
@@ -61,10 +65,11 @@ def load(
             or it is of a family or kind that is not read.
     """
     path = fetching.locate(model, revision=revision, cache_dir=cache_dir, progress=progress)
-    return load_folder(path, dtype) if path.is_dir() else load_gguf(path, dtype)
+    read = load_folder if path.is_dir() else load_gguf
+    return read(path, dtype, parallel)
 
 
-def load_gguf(path: Path, dtype: Any = jnp.float32) -> Model:
+def load_gguf(path: Path, dtype: Any = jnp.float32, parallel: Parallel | None = None) -> Model:
     """Load a model from a GGUF file, dequantised.
 
     Raises:
@@ -73,10 +78,10 @@ def load_gguf(path: Path, dtype: Any = jnp.float32) -> Model:
     from sublim_jax.lm import tokenizer
 
     config, source = open_gguf(path)
-    return _both(config, source, dtype, lambda: tokenizer.from_gguf(path))
+    return _both(config, source, (dtype, parallel), lambda: tokenizer.from_gguf(path))
 
 
-def load_folder(path: Path, dtype: Any = jnp.float32) -> Model:
+def load_folder(path: Path, dtype: Any = jnp.float32, parallel: Parallel | None = None) -> Model:
     """Load a model from a folder as Hugging Face's libraries write it.
 
     Raises:
@@ -90,13 +95,16 @@ def load_folder(path: Path, dtype: Any = jnp.float32) -> Model:
     if not isinstance(content, dict):
         raise InputError(f"{file} is no JSON object; expected the configuration of a model")
     config = from_hugging_face(content)
-    return _both(config, open_tensors(path), dtype, lambda: tokenizer.from_folder(path))
+    return _both(config, open_tensors(path), (dtype, parallel), lambda: tokenizer.from_folder(path))
 
 
 def _both(
-    config: DecoderConfig, source: TensorSource, dtype: Any, tokenizer: Callable[[], Any]
+    config: DecoderConfig,
+    source: TensorSource,
+    kept: tuple[Any, Parallel | None],
+    tokenizer: Callable[[], Any],
 ) -> Model:
     # The tokenizer, whose library alone takes most of a second to import, is made meanwhile.
     with ThreadPoolExecutor(1) as pool:
         made = pool.submit(tokenizer)
-        return Model(config, weights.read(config, source, dtype), made.result())
+        return Model(config, weights.read(config, source, *kept), made.result())

@@ -43,10 +43,10 @@ def shard_decoder(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpe
 
     >>> from jax.sharding import AbstractMesh
     >>> mesh = AbstractMesh((1, 4, 2), ("data", "fsdp", "tensor"))
-    >>> shard_decoder("layers/mlp/up/kernel", (30, 576, 1536), mesh)
-    PartitionSpec(None, 'fsdp', 'tensor')
-    >>> shard_decoder("0/mu/mlp/up/b", (30, 8, 1536), mesh)
-    PartitionSpec(None, None, 'tensor')
+    >>> tuple(shard_decoder("layers/mlp/up/kernel", (30, 576, 1536), mesh))
+    (None, 'fsdp', 'tensor')
+    >>> tuple(shard_decoder("0/mu/mlp/up/b", (30, 8, 1536), mesh))
+    (None, None, 'tensor')
     """
     found = re.search(r"(?:^|/)(\w+)/(kernel|table|bias|a|b)$", path)
     if found is None or found[1] not in AXES:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from sublim_jax import hosts
 from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder
 from sublim_jax.lm.config import DecoderConfig
@@ -19,6 +20,7 @@ from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.families import BUFFERS, names_of
 from sublim_jax.tensorfiles import TensorSource
 from sublim_jax.tensorfiles.values import PIECE
+from sublim_jax.training import Parallel
 
 MOST = 8
 ALIGNMENT = 64
@@ -41,13 +43,19 @@ class _Leaf(NamedTuple):
     stacked: bool
 
 
-def read(config: DecoderConfig, source: TensorSource, dtype: Any = jnp.float32) -> Params:
-    """Read parameters.
+def read(
+    config: DecoderConfig,
+    source: TensorSource,
+    dtype: Any = jnp.float32,
+    parallel: Parallel | None = None,
+) -> Params:
+    """Read parameters, one leaf after another: no more than one of them is on the host at a time.
 
     Args:
         config: the shape they must have.
         source: an opened file or folder, with the names of Hugging Face.
         dtype: as what they are kept.
+        parallel: how they lie on devices; by default on the first one.
 
     Raises:
         InputError: tensors are missing, left over or of another shape: all are told at once.
@@ -58,16 +66,21 @@ def read(config: DecoderConfig, source: TensorSource, dtype: Any = jnp.float32) 
     # Dequantising, widening and transposing let other threads run meanwhile.
     with ThreadPoolExecutor(THREADS) as pool:
 
-        def filled(leaf: _Leaf) -> jax.Array:
+        def filled(leaf: _Leaf, sharding: Any) -> jax.Array:
             shape = leaf.shape[::-1] if leaf.transposed else leaf.shape
             whole = _room((len(leaf.names), *shape), dtype)
 
             places = (place.T if leaf.transposed else place for place in whole)
             for _ in pool.map(functools.partial(_fill, source), places, leaf.names):
                 pass
-            return jax.device_put(whole if leaf.stacked else whole[0])
+            whole = whole if leaf.stacked else whole[0]
+            return jax.device_put(whole) if sharding is None else hosts.put(whole, sharding)
 
-        return jax.tree.map(filled, wanted, is_leaf=_is_leaf)
+        shapes = jax.eval_shape(lambda key: decoder.init(config, key), jax.random.key(0))
+        if parallel is None:
+            return jax.tree.map(lambda leaf: filled(leaf, None), wanted, is_leaf=_is_leaf)
+        lies = parallel.shardings(shapes, "frozen")
+        return jax.tree.map(filled, wanted, lies, is_leaf=_is_leaf)
 
 
 def _fill(source: TensorSource, place: np.ndarray, name: str) -> None:

@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from decoders import NAMES, TOKENS, golden
+from decoders import NAMES, TOKENS, Held, golden
 from jax.sharding import AbstractMesh, PartitionSpec
 
-from sublim_jax.lm import decoder
+from sublim_jax.lm import decoder, weights
 from sublim_jax.lm.sharding import decoder_mesh, shard_decoder
 from sublim_jax.lm.sizes import SIZES, shape_of
 
@@ -69,3 +69,12 @@ def test_logits_on_a_mesh_are_those_of_one_device(name):
     assert len(cut) >= 4
     found = jax.jit(lambda params: decoder.apply(case.config, params, TOKENS))(placed)
     np.testing.assert_allclose(found, case.logits, rtol=1e-5, atol=2e-5)
+
+
+def test_weights_are_read_onto_a_mesh_as_they_lie_there():
+    case = golden()[NAMES[1]]
+    parallel = decoder_mesh(jax.devices()[:4], fsdp=2, tensor=2)
+    found = weights.read(case.config, Held(case.tensors), parallel=parallel)
+    wanted = parallel.shardings(case.params, "frozen")
+    assert jax.tree.map(lambda a: a.sharding, found) == wanted
+    jax.tree.map(np.testing.assert_array_equal, found, case.params)
