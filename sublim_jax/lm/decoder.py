@@ -132,7 +132,7 @@ def logits(
     *,
     only: Int[Array, " some"] | None = None,
 ) -> Float[Array, "*rows some"]:
-    """Give the logits of the next token, in the type of the parameters.
+    """Give the logits of the next token, in float32 at least.
 
     Args:
         config: the shape.
@@ -143,9 +143,12 @@ def logits(
     """
     if config.tied:
         table = params["embedding"]["table"]
-        return hidden @ (table if only is None else table[only]).T
-    kernel = params["head"]["kernel"]
-    return hidden @ (kernel if only is None else kernel[:, only])
+        kernel = (table if only is None else table[only]).T
+    else:
+        kernel = params["head"]["kernel"]
+        kernel = kernel if only is None else kernel[:, only]
+    wide = jnp.promote_types(kernel.dtype, jnp.float32)
+    return jnp.matmul(hidden, kernel, preferred_element_type=wide)
 
 
 def by_layer(params: Params) -> Params:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -110,7 +111,7 @@ def from_gguf(path: Path | str) -> PreTrainedTokenizerFast:
         InputError: the file cannot be read or is damaged, has no vocabulary, or one of another
             kind or with an unknown way of splitting text.
     """
-    from transformers import PreTrainedTokenizerFast
+    make = _class()
 
     vocabulary = _vocabulary(Path(path))
     model = vocabulary.field("model", str, None)
@@ -125,7 +126,7 @@ def from_gguf(path: Path | str) -> PreTrainedTokenizerFast:
         _add_ends(tokenizer, vocabulary, begins)
     roles = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
     template = vocabulary.fields.get("tokenizer.chat_template")
-    return PreTrainedTokenizerFast(
+    return make(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
         chat_template=template if isinstance(template, str) else None,
@@ -143,7 +144,7 @@ def from_folder(path: Path | str) -> PreTrainedTokenizerFast:
     Raises:
         InputError: the folder or ``tokenizer.json`` is missing, or a file is damaged.
     """
-    from transformers import PreTrainedTokenizerFast
+    make = _class()
 
     folder = Path(path)
     if not folder.is_dir():
@@ -151,7 +152,7 @@ def from_folder(path: Path | str) -> PreTrainedTokenizerFast:
     if not (folder / "tokenizer.json").is_file():
         raise InputError(f"{folder} has no tokenizer.json; expected one of the tokenizers library")
     with _sentence(f"the tokenizer of {folder}", "files of Hugging Face"):
-        return PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+        return make.from_pretrained(str(folder), local_files_only=True)
 
 
 def save(tokenizer: PreTrainedTokenizerFast, folder: Path | str) -> None:
@@ -172,6 +173,18 @@ def save(tokenizer: PreTrainedTokenizerFast, folder: Path | str) -> None:
         raise InputError(
             f"{folder} cannot be written ({fault.strerror or first_line(fault)}); expected a folder"
         ) from fault
+
+
+def _class() -> type[PreTrainedTokenizerFast]:
+    """Import the class of tokenizers, without the notice that there are no models without torch."""
+    logging.getLogger("transformers").addFilter(_says_something)
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    return "PyTorch was not found" not in record.getMessage()
 
 
 def _name_class(file: Path) -> None:

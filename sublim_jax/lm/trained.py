@@ -1,6 +1,7 @@
 """What a fine-tuning trains: all parameters, some of them, or thin matrices beside them."""
 
 import dataclasses
+import functools
 import math
 import re
 from typing import Any, Protocol
@@ -169,8 +170,8 @@ class LoRA:
     def start(self, config: DecoderConfig, params: Params, key: Key[Array, ""]) -> Adapter:
         """Draw ``a``, uniform up to ``inner ** -.5`` either way, and begin with ``b`` at 0.
 
-        The same key gives the same ``a``: whether teacher and student share it is said by their
-        keys.
+        The same key gives the same ``a``, a layer's the same whichever others are trained: whether
+        teacher and student share it is said by their keys.
 
         Raises:
             InputError: a target names no matrix, or there are no such layers.
@@ -179,11 +180,15 @@ class LoRA:
         found = {}
         for path, leaf in self._matrices(params):
             _, inner, outer = leaf.shape
-            bound = inner**-0.5
-            shape = (last - first, inner, self.rank)
-            a = jax.random.uniform(rng.stream(key, "lora", path), shape, jnp.float32, -bound, bound)
+            draw = functools.partial(self._drawn, rng.stream(key, "lora", path), inner)
+            a = jax.vmap(draw)(jnp.arange(first, last))
             found[path] = {"a": a, "b": jnp.zeros((last - first, self.rank, outer))}
         return found
+
+    def _drawn(self, key: Array, inner: int, layer: Array) -> Array:
+        bound = inner**-0.5
+        shape = (inner, self.rank)
+        return jax.random.uniform(rng.stream(key, layer), shape, jnp.float32, -bound, bound)
 
     def rest(self, params: Params, trained: Adapter) -> Params:
         """Leave out nothing: the thin matrices are beside the parameters."""

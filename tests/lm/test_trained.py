@@ -113,8 +113,8 @@ def test_what_is_trained_is_kept_in_float32_and_computed_in_the_type_of_the_rest
         trained = train.start(config, short, KEY)
         assert {leaf.dtype for leaf in jax.tree.leaves(trained)} == {np.dtype("float32")}
         joint = train.join(train.rest(short, trained), trained)
-        logits = jax.eval_shape(lambda joint: decoder.apply(config, joint, TOKENS), joint)
-        assert logits.dtype == jnp.bfloat16
+        hidden = jax.eval_shape(lambda joint: decoder.hidden(config, joint, TOKENS), joint)
+        assert hidden.dtype == jnp.bfloat16
         if isinstance(train, Full):
             chex.assert_trees_all_equal(joint, short)
 
@@ -256,3 +256,13 @@ def test_what_names_no_parameter_is_refused():
 def test_a_bad_value_is_named_with_its_field(kind, field, value):
     with pytest.raises(InputError, match=re.escape(f"{field} is {value!r}; expected")):
         kind(**{field: value})
+
+
+def test_a_layer_begins_alike_whichever_others_are_trained():
+    config, params = golden()["llama"].config, golden()["llama"].params
+    key = jax.random.key(3)
+    whole = LoRA(rank=2).start(config, params, key)
+    upper = LoRA(rank=2, layers=(1, config.layers)).start(config, params, key)
+    for path, parts in upper.items():
+        np.testing.assert_array_equal(parts["a"], whole[path]["a"][1:])
+        assert not np.array_equal(whole[path]["a"][0], whole[path]["a"][1])
