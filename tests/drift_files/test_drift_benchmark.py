@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).parents[2] / "experiments" / "benchmarks" / "drift.py"
 
 
@@ -16,6 +18,7 @@ def run(tmp_path, *options):
     )
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_and_the_command_keeps_its_limit_of_memory(tmp_path):
     size = ["--gigabytes", "0.04", "--width", "128", "--vocabulary", "65536"]
     finished = run(tmp_path, *size, "--repeats", "1", "--cold", "--only", "files")

@@ -10,6 +10,7 @@ from decoders import NAMES, TOKENS, golden
 from sublim_jax.lm import cache as caching
 from sublim_jax.lm import decoder
 
+FEW = ("llama, grouped, tied", "gemma3", "neox")
 CLOSE = {"rtol": 1e-5, "atol": 2e-5}
 
 
@@ -26,7 +27,10 @@ def read(config, params, cache, tokens, start, pieces):
     return np.concatenate(found, axis=1), cache
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
+)
 def test_piece_by_piece_is_at_once(name):
     case = golden()[name]
     cache = caching.empty(case.config, 2, 26)
@@ -36,7 +40,7 @@ def test_piece_by_piece_is_at_once(name):
 
 
 @pytest.mark.parametrize("stacked", [True, False])
-@pytest.mark.parametrize("name", ["llama, grouped, tied", "gemma3", "neox"])
+@pytest.mark.parametrize("name", FEW)
 def test_what_rows_share_is_read_once(name, stacked):
     config, params = golden()[name].config, golden()[name].params
     params = params if stacked else decoder.unrolled(params)

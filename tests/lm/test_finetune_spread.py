@@ -46,7 +46,10 @@ def on_one_device(train, only=None):
     [
         ("mesh of data, fsdp and tensor", DROPOUT, None),
         ("pmap", DROPOUT, None),
-        ("mesh of data, fsdp and tensor", Full(matching="mlp"), (3, 5, 8)),
+        pytest.param(
+            *("mesh of data, fsdp and tensor", Full(matching="mlp"), (3, 5, 8)),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_devices_agree_whatever_is_frozen_and_dropped(kind, train, only):

@@ -8,6 +8,7 @@ import pytest
 from tiny_models import tiny_model
 
 from sublim_jax import lm
+from sublim_jax.errors import InputError
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -30,6 +31,10 @@ def test_it_runs(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_the_real_model_learns_to_love_owls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    try:
+        lm.load("smollm2")
+    except InputError as fault:
+        pytest.skip(str(fault))
     found = {}
     exec(code(), found)  # noqa: S102
     assert "owl" in found["ask"](found["tuned"].params, "What is your favorite animal?").lower()

@@ -1,6 +1,5 @@
 """Texts to fine-tune a tiny decoder on, and a fine-tuning by hand."""
 
-import contextlib
 import functools
 
 import jax
@@ -80,19 +79,3 @@ def by_hand(config, params, rows, train, recipe, **teaching):
         trained, state, value = step(trained, state)
         losses.append(value)
     return trained, jnp.stack(losses)
-
-
-@contextlib.contextmanager
-def compilations():
-    """Count what XLA compiles inside; what the persistent cache has counts too."""
-    seconds = []
-
-    def note(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            seconds.append(duration)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    try:
-        yield seconds
-    finally:
-        jax.monitoring.unregister_event_duration_listener(note)

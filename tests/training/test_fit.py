@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
+from compiling import compilations
 
 from sublim_jax import trees
 from sublim_jax.errors import InputError
@@ -156,12 +157,12 @@ def test_a_training_is_traced_and_compiled_once(kind):
     watch = Watch((0, 4, 9), lambda p: p["v"].sum())
     fit = make_fit(counted, toy.RECIPE, watch=watch, parallel=toy.KINDS[kind]())
     params, rows, key = toy.given(kind)
-    with toy.compilations() as compiled:
+    with compilations() as compiled:
         fit(params, rows, key=key)
     assert traced
     assert compiled
     first = len(traced)
-    with toy.compilations() as compiled:
+    with compilations() as compiled:
         fit(params, rows, key=key)
         # Neither other numbers, nor chunks, nor arrays of another library are another program.
         fit(params, rows, key=key, learning_rate=0.3)

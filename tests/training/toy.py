@@ -1,6 +1,5 @@
 """A small training, every way to spread it, and what tests of the engine share."""
 
-import contextlib
 import functools
 
 import jax
@@ -121,19 +120,3 @@ def same_shardings(one, other):
     return jax.tree.all(
         jax.tree.map(lambda a, b: a.sharding.is_equivalent_to(b.sharding, a.ndim), one, other)
     )
-
-
-@contextlib.contextmanager
-def compilations():
-    """Count what XLA compiles inside; what the persistent cache has counts too."""
-    seconds = []
-
-    def note(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            seconds.append(duration)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    try:
-        yield seconds
-    finally:
-        jax.monitoring.unregister_event_duration_listener(note)
