@@ -118,5 +118,7 @@ def shape_of(name: str) -> DecoderConfig:
     known(name)
     same = max((size for size in SIZES if f"{name}-".startswith(f"{size}-")), key=len, default=None)
     if same is None:
-        raise InputError(f"model is {name!r}, whose shape is not known; expected one of {SIZES}")
+        raise InputError(
+            f"model is {name!r}, whose shape is not known; expected one of {', '.join(SIZES)}"
+        )
     return from_hugging_face(ACTIVATION | SIZES[same])
