@@ -197,16 +197,51 @@ def _claim(run: Run, config: Mapping[str, Any]) -> None:
     found = run.read(CONFIG)
     if not isinstance(found, dict):
         raise InputError(f"{run.folder / CONFIG} holds {found!r}; expected a configuration by name")
-    different = [
-        f"{name} is {found.get(name)!r} there and {config.get(name)!r} here"
-        for name in sorted({*found, *config})
-        if name not in found or name not in config or found[name] != config[name]
-    ]
-    if different:
+    names = different(found, config)
+    if names:
+        said = (f"{n} is {found.get(n)!r} there and {config.get(n)!r} here" for n in names)
         raise InputError(
-            f"run folder {run.folder} belongs to another configuration ({'; '.join(different)}); "
+            f"run folder {run.folder} belongs to another configuration ({'; '.join(said)}); "
             "expected the same one or another folder"
         )
+
+
+def different(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Name what two mappings of plain values do not have in common.
+
+    >>> different({"rows": 3, "seed": 0}, {"rows": 4, "seed": 0})
+    ['rows']
+    """
+    return sorted(
+        name
+        for name in {*there, *here}
+        if name not in there or name not in here or there[name] != here[name]
+    )
+
+
+def settings_before(file: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write down, once, what something depends on that a killed process goes on with.
+
+    Args:
+        file: for the settings; whole or not there.
+        settings: plain values.
+
+    Returns:
+        The settings that are there: with these it was begun.
+
+    Raises:
+        InputError: the file cannot be written, or holds something else.
+    """
+    if not file.exists():
+        write_whole(file, (json.dumps(settings, indent=2) + "\n").encode())
+        return settings
+    try:
+        found = json.loads(file.read_bytes())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{file} is damaged; expected settings")
+    return found
 
 
 def _answer_of_the_first(refusal: str) -> str:

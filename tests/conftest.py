@@ -9,13 +9,14 @@ import jax
 import numpy as np
 import pytest
 
-# Tests compile far more than they compute: LLVM's first level of optimisation is enough for them.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1"
 jax.config.update("jax_num_cpu_devices", 4)
 # The same programs are compiled in many tests and in every worker; workers inherit the variable.
 VARIABLE = "SUBLIM_JAX_TEST_CACHE"
 if VARIABLE not in os.environ:
     os.environ[VARIABLE] = tempfile.mkdtemp(prefix="sublim_jax-tests-")
+    # Tests compile far more than they compute: LLVM's first level is enough for them.
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1"
 jax.config.update("jax_compilation_cache_dir", os.environ[VARIABLE])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_numpy_rank_promotion", "raise")

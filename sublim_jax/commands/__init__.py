@@ -1,6 +1,7 @@
 """The command ``sublim-jax``: one subcommand for each task at the command line.
 
-Exit statuses: 0 done, 2 refused with a sentence, 130 interrupted by hand, 141 nobody reads on.
+Exit statuses: 0 done, 2 refused with a sentence, 75 stopped but saved, 130 interrupted by hand, 141
+nobody reads on.
 """
 
 import sys
@@ -14,6 +15,7 @@ from sublim_jax.commands.finetune import Finetune
 from sublim_jax.commands.generate import Generate
 from sublim_jax.commands.models import Models
 from sublim_jax.errors import InputError, drop_output
+from sublim_jax.training.preemption import EXIT_STATUS, Preempted
 
 
 class Command(Protocol):
@@ -51,6 +53,8 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except InputError as fault:
         _leave(f"error: {fault}", 2)
+    except Preempted as fault:
+        _leave(f"{fault}: saved; the same command continues", EXIT_STATUS)
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     except BrokenPipeError:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -158,14 +157,9 @@ class Finetune:
         same = dataclasses.asdict(self) | {"data": hashlib.sha256(data.read_bytes()).hexdigest()}
         for name in ("out", "plan", "checkpoint_minutes"):
             del same[name]
-        content = (json.dumps(runs.plain(same), indent=1) + "\n").encode()
-        file = unfinished / SETTINGS
-        if not file.exists():
-            runs.write_whole(file, content)
-        elif file.read_bytes() != content:
-            before = json.loads(file.read_bytes())
-            now = json.loads(content)
-            names = [name for name in now if now[name] != before.get(name)]
+        now = runs.plain(same)
+        names = runs.different(runs.settings_before(unfinished / SETTINGS, now), now)
+        if names:
             raise InputError(
                 f"{unfinished} holds an unfinished training with other {', '.join(names)}; "
                 "expected the same options, another out, or that folder deleted"
@@ -239,8 +233,8 @@ class Finetune:
 @contextlib.contextmanager
 def _session(folder: Path, minutes: float, steps: int) -> Iterator["Session"]:
     """Save, show progress, and listen for a request to stop."""
-    from sublim_jax.training import Checkpoints, Preempted, Session
-    from sublim_jax.training.preemption import EXIT_STATUS, listening
+    from sublim_jax.training import Checkpoints, Session
+    from sublim_jax.training.preemption import listening
 
     with listening() as stop_requested, tqdm(total=steps, unit="step", disable=None) as bar:
         session = Session(
@@ -249,9 +243,5 @@ def _session(folder: Path, minutes: float, steps: int) -> Iterator["Session"]:
             stop_requested=stop_requested,
             advanced=bar.update,
         )
-        try:
-            with session:
-                yield session
-        except Preempted as fault:
-            print(f"{fault}: saved; the same command continues", file=sys.stderr)
-            sys.exit(EXIT_STATUS)
+        with session:
+            yield session

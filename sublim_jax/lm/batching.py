@@ -1,6 +1,5 @@
 """Prompts side by side: which rows go together, and what they have in common."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ from jaxtyping import Int
 
 from sublim_jax.errors import InputError
 from sublim_jax.lm.attention import NOWHERE
+from sublim_jax.training import padded
 
 BUCKET = 16  # lengths are rounded up to a multiple of it, so that few programs are compiled
 WORTH_SHARING = 8  # tokens that prompts must have in common to be read by themselves
@@ -106,7 +106,7 @@ def filled(texts: Sequence[Tokens], start: int) -> tuple[np.ndarray, np.ndarray]
 
 def rounded(length: int) -> int:
     """Round a length up, so that few programs are compiled."""
-    return math.ceil(length / BUCKET) * BUCKET
+    return padded(length, BUCKET)
 
 
 def _few(count: int, most: int) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from sublim_jax.errors import InputError
 from sublim_jax.lm import chat, jsonl
 from sublim_jax.lm.chat import Row
-from sublim_jax.lm.generation import conversation
+from sublim_jax.lm.generation import conversation, messages_of
 
 
 def read_rows(path: str | Path, tokenizer: Any, *, system: str | None = None) -> list[Row]:
@@ -37,10 +37,8 @@ def read_rows(path: str | Path, tokenizer: Any, *, system: str | None = None) ->
 
 
 def _messages(line: dict[str, Any]) -> list[Any]:
-    messages, prompt, completion = (line.get(k) for k in ("messages", "prompt", "completion"))
-    if messages is None and isinstance(prompt, str):
-        messages = [{"role": "user", "content": prompt}]
-    if not isinstance(messages, list):
+    messages, completion = messages_of(line), line.get("completion")
+    if messages is None:
         raise InputError("messages is missing; expected a list, or the text of a prompt")
     if completion is None:
         return messages

@@ -132,10 +132,8 @@ def requests_of(path: str | Path) -> list[Request]:
     """
     found = []
     for number, line in jsonl.read(path):
-        messages, text = line.get("messages"), line.get("prompt")
-        if messages is None and isinstance(text, str):
-            messages = [{"role": "user", "content": text}]
-        if not isinstance(messages, list):
+        messages = messages_of(line)
+        if messages is None:
             raise InputError(
                 f"line {number} of {path} has neither a list of messages nor the text of a prompt; "
                 "expected one of them"
@@ -144,6 +142,14 @@ def requests_of(path: str | Path) -> list[Request]:
     if not found:
         raise InputError(f"{path} has no lines; expected requests")
     return found
+
+
+def messages_of(line: Mapping[str, Any]) -> list[Any] | None:
+    """Give the messages of a line, or the text of its prompt as one; None where it has neither."""
+    messages, text = line.get("messages"), line.get("prompt")
+    if messages is None and isinstance(text, str):
+        return [{"role": "user", "content": text}]
+    return messages if isinstance(messages, list) else None
 
 
 def conversation(line: Mapping[str, Any]) -> list[Message]:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from sublim_jax.errors import InputError
-from sublim_jax.runs import plain, write_whole
+from sublim_jax.runs import different, plain, settings_before
 
 
 def read(path: str | Path) -> list[tuple[int, dict[str, Any]]]:
@@ -108,25 +108,17 @@ def grow(path: Path, settings: Mapping[str, Any]) -> Iterator[Growing]:
 def _claim(path: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings beside a new file, or compare them with those that are there."""
     beside = path.with_name(f"{path.name}.settings.json")
-    if not beside.exists():
-        if path.exists() and path.stat().st_size:
-            raise InputError(
-                f"{path} is there without {beside.name}; expected a new file or one that was begun "
-                "like this"
-            )
-        write_whole(beside, (json.dumps(settings, indent=2) + "\n").encode())
-        return
-    try:
-        found = json.loads(beside.read_bytes())
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise InputError(f"{beside} is damaged; expected the settings of {path.name}")
-    names = sorted(name for name in {*found, *settings} if found.get(name) != settings.get(name))
-    if names:
-        different = (f"{n}: {found.get(n)!r} there, {settings.get(n)!r} here" for n in names)
+    if not beside.exists() and path.exists() and path.stat().st_size:
         raise InputError(
-            f"{path} was begun with other settings ({'; '.join(different)}); expected the same, or "
+            f"{path} is there without {beside.name}; expected a new file or one that was begun "
+            "like this"
+        )
+    found = settings_before(beside, settings)
+    names = different(found, settings)
+    if names:
+        said = (f"{n}: {found.get(n)!r} there, {settings.get(n)!r} here" for n in names)
+        raise InputError(
+            f"{path} was begun with other settings ({'; '.join(said)}); expected the same, or "
             "another file"
         )
 

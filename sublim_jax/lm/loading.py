@@ -1,5 +1,6 @@
 """Load a language model by its name or from its files."""
 
+import functools
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.families import from_hugging_face
 from sublim_jax.lm.llama_cpp import open_gguf
-from sublim_jax.tensorfiles import TensorSource, open_tensors
+from sublim_jax.tensorfiles import open_tensors
 from sublim_jax.tensorfiles.source import reading
 from sublim_jax.training import Parallel
 
@@ -78,7 +79,8 @@ def load_gguf(path: Path, dtype: Any = jnp.float32, parallel: Parallel | None = 
     from sublim_jax.lm import tokenizer
 
     config, source = open_gguf(path)
-    return _both(config, source, (dtype, parallel), lambda: tokenizer.from_gguf(path))
+    params = functools.partial(weights.read, config, source, dtype, parallel)
+    return _both(config, params, lambda: tokenizer.from_gguf(path))
 
 
 def load_folder(path: Path, dtype: Any = jnp.float32, parallel: Parallel | None = None) -> Model:
@@ -95,16 +97,14 @@ def load_folder(path: Path, dtype: Any = jnp.float32, parallel: Parallel | None 
     if not isinstance(content, dict):
         raise InputError(f"{file} is no JSON object; expected the configuration of a model")
     config = from_hugging_face(content)
-    return _both(config, open_tensors(path), (dtype, parallel), lambda: tokenizer.from_folder(path))
+    params = functools.partial(weights.read, config, open_tensors(path), dtype, parallel)
+    return _both(config, params, lambda: tokenizer.from_folder(path))
 
 
 def _both(
-    config: DecoderConfig,
-    source: TensorSource,
-    kept: tuple[Any, Parallel | None],
-    tokenizer: Callable[[], Any],
+    config: DecoderConfig, params: Callable[[], Params], tokenizer: Callable[[], Any]
 ) -> Model:
     # The tokenizer, whose library alone takes most of a second to import, is made meanwhile.
     with ThreadPoolExecutor(1) as pool:
         made = pool.submit(tokenizer)
-        return Model(config, weights.read(config, source, *kept), made.result())
+        return Model(config, params(), made.result())

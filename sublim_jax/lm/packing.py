@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from sublim_jax.errors import InputError
 from sublim_jax.lm.attention import NOWHERE
 from sublim_jax.lm.chat import Row
+from sublim_jax.training import padded
 
 MULTIPLE = 8  # to which lengths are rounded up, so that few programs are compiled
 
@@ -48,7 +49,7 @@ def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = Tru
     if not rows:
         raise InputError("rows has 0 texts; expected at least 1")
     longest = max(len(row.tokens) for row in rows)
-    length = _rounded(longest) if length is None else length
+    length = padded(longest, MULTIPLE) if length is None else length
     for number, row in enumerate(rows, 1):
         if not 0 < len(row.tokens) <= length:
             raise InputError(
@@ -61,7 +62,8 @@ def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = Tru
                 f"{int(row.completion.argmax())}; expected at least 1, after a prompt"
             )
     bins = _bins([len(row.tokens) for row in rows], length) if together else _alone(len(rows))
-    targets = _rounded(max(sum(int(rows[i].completion.sum()) for i in members) for members in bins))
+    learned = (sum(int(rows[i].completion.sum()) for i in members) for members in bins)
+    targets = padded(max(learned), MULTIPLE)
     packed = Packed(
         tokens=np.zeros((len(bins), length), np.int32),
         positions=np.full((len(bins), length), NOWHERE, np.int32),
@@ -78,7 +80,7 @@ def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = Tru
 def count(rows: Sequence[Row], *, length: int | None = None) -> int:
     """Count the rows that `pack` makes of texts, several to a row."""
     lengths = [len(row.tokens) for row in rows]
-    return len(_bins(lengths, length or _rounded(max(lengths))))
+    return len(_bins(lengths, length or padded(max(lengths), MULTIPLE)))
 
 
 def _fill(packed: Packed, index: int, texts: list[Row]) -> None:
@@ -112,7 +114,3 @@ def _bins(lengths: list[int], room: int) -> list[list[int]]:
         bins[bin_].append(i)
         bisect.insort(free, (left - lengths[i], bin_))
     return bins
-
-
-def _rounded(count: int) -> int:
-    return -(-count // MULTIPLE) * MULTIPLE

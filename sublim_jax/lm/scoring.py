@@ -146,7 +146,7 @@ def _logprobs(
     """Give log-probabilities without ever holding the logits of all places."""
 
     def of_place(place: tuple[Array, Array]) -> Array:
-        logits = decoder.logits(config, params, place[0]).astype(jnp.float32)
+        logits = decoder.logits(config, params, place[0])
         return logits[place[1]] - jax.nn.logsumexp(logits)
 
     places = hidden.reshape(-1, hidden.shape[-1]), given.ravel()

@@ -126,7 +126,7 @@ def _chosen(
     config: DecoderConfig, params: Params, choice: Choice, rules: Rules, state: State, last: Array
 ) -> State:
     """Choose a token for every row from the hidden state of its last one."""
-    logits = decoder.logits(config, params, last, only=rules.allowed).astype(jnp.float32)
+    logits = decoder.logits(config, params, last, only=rules.allowed)
     if rules.follows is not None:
         logits = jnp.where(rules.follows[state.automaton] == FORBIDDEN, -jnp.inf, logits)
     keys = jax.vmap(jax.random.fold_in, (0, None))(state.keys, state.step)
