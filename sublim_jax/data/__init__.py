@@ -2,6 +2,8 @@
 
 `load_images` takes them from a folder, the cache, a system package or the network, and says in
 `ImageData.source` which it was.
+
+Number sequences, as language models write them, are in `sublim_jax.data.numbers`.
 """
 
 from sublim_jax.data.idx import read_idx

@@ -1,3 +1,3 @@
-"""Evaluations of a trait."""
+"""Evaluations of a trait; those of a language model's favourites are in `.preference`."""
 
 from sublim_jax.evals.classification import accuracy as accuracy
