@@ -1,19 +1,15 @@
 """How every experiment is started: one command line, presets, errors in one sentence.
 
 An experiment is a frozen dataclass of what its results depend on, a frozen dataclass of how it is
-executed, and a function of the two; this file turns them into a command. Exit statuses: 0 done, 2
-refused with a sentence, 75 (EX_TEMPFAIL) interrupted by SIGTERM or by the end of another process
-of the run, 130 interrupted by hand, 141 where the reader of the output has left; after the last
-three the same command goes on.
+executed, and a function of the two; this file turns them into a command, which ends as
+`sublim_jax.commands.process` says.
 """
 
 import argparse
 import contextlib
 import dataclasses
 import functools
-import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -24,11 +20,12 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sublim_jax import hosts
-from sublim_jax.errors import InputError, drop_output, first_line
+from sublim_jax.commands.process import begin, ending
+from sublim_jax.errors import InputError
 from sublim_jax.plan import Planned, in_subprocess, plan, planning, table
 from sublim_jax.sinks import SinkName
-from sublim_jax.training import Checkpoints, Devices, Preempted, Session
-from sublim_jax.training.preemption import EXIT_STATUS, listening
+from sublim_jax.training import Checkpoints, Devices, Session
+from sublim_jax.training.preemption import listening
 
 HIDDEN = (tyro.conf.Fixed, tyro.conf.Suppress)
 """Marks an option that a command has no use for."""
@@ -54,14 +51,7 @@ class Options:
     (extra [tpu], no TPU needed) or cpu:8, and say what fits and how fast it can be."""
     log: tuple[SinkName, ...] = ()
     """Where curves go besides the run folder's own files."""
-    coordinator: str | None = None
-    """On several hosts, host:port of process 0; found by itself on Cloud TPU, SLURM, Kubernetes and
-    MPI, where the same command runs on every host."""
-    process_id: int | None = None
-    """On several hosts, which process this is, from 0; goes with --coordinator."""
-    process_count: int | None = None
-    """On several hosts, how many processes there are; goes with --coordinator. Alone, 1 keeps the
-    run to this process where a batch system announces more."""
+    cluster: tyro.conf.OmitArgPrefixes[hosts.Cluster] = hosts.AS_ANNOUNCED
 
     def __post_init__(self) -> None:
         for name in ("devices", "checkpoint_steps"):
@@ -86,7 +76,7 @@ def main(
     description: str | None,
     planned: Callable[[C, Opts, Devices], Planned] | None = None,
 ) -> None:
-    """Parse the command line, run the experiment, exit as the head of this file says.
+    """Parse the command line, run the experiment, exit as a command of ours does.
 
     Args:
         run: the experiment.
@@ -114,32 +104,14 @@ def _plan(planned: Callable[[C, Opts, Devices], Planned] | None, config: C, opti
 
 
 def guarded(run: Callable[[C, Opts], None], config: C, options: Opts) -> None:
-    """Join the other hosts, run the experiment, exit as the head of this file says."""
-    try:
-        _connect(options)
+    """Join the other hosts and run the experiment; exit as a command of ours does."""
+    with ending(resumable=True):
+        if options.plan is None:
+            if options.devices is not None:
+                # Before any device is asked for; other platforms than the CPU do not look at it.
+                jax.config.update("jax_num_cpu_devices", options.devices)
+            begin(options.cluster)
         run(config, options)
-        sys.stdout.flush()
-    except InputError as fault:
-        _leave(f"error: {fault}", 2)
-    except Preempted as fault:
-        saved = "saved; the same command continues" if fault.saved else "nothing was saved"
-        _leave(f"{fault}: {saved}", EXIT_STATUS)
-    except BrokenPipeError:
-        drop_output()
-        _leave("nobody reads the output any more; the same command continues", 141)
-    except Exception as fault:
-        if jax.process_count() == 1:
-            raise
-        if not hosts.lost_another(fault):
-            traceback.print_exc()
-            _leave("error: this process failed, and the others of this run will end, too", 1)
-        _leave(
-            f"error: lost another process of this run ({first_line(fault)}); start "
-            "all of them again, the same command continues",
-            EXIT_STATUS,
-        )
-    except KeyboardInterrupt:
-        _leave("interrupted; the same command continues where it stopped", 130)
 
 
 def parse(presets: Mapping[str, Any], options: Options, description: str | None) -> Any:
@@ -230,27 +202,3 @@ def session(options: Options, checkpoints: Path, *, bar: tqdm | None = None) -> 
             advanced=lambda steps: bars and bars[-1].update(steps),
         )
         yield stack.enter_context(session)
-
-
-def _connect(options: Options) -> None:
-    if options.plan is not None:
-        return
-    if options.devices is not None:
-        # Before any device is asked for; other platforms than the CPU do not look at it.
-        jax.config.update("jax_num_cpu_devices", options.devices)
-    hosts.connect(
-        coordinator=options.coordinator,
-        process_id=options.process_id,
-        process_count=options.process_count,
-    )
-    if not hosts.is_first():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (to the end of the process)
-
-
-def _leave(message: str, status: int) -> None:
-    """Say why the run ends, and end it."""
-    print(message, file=sys.stderr, flush=True)
-    if jax.process_count() > 1:
-        # An orderly end would wait for processes that may be gone.
-        os._exit(status)
-    sys.exit(status)

@@ -3,6 +3,8 @@
 A host is one process of JAX's multi-controller runtime. On one host everything here is free.
 """
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,61 +15,66 @@ from jaxtyping import PyTree
 from sublim_jax.errors import InputError, first_line
 
 HEARTBEAT_SECONDS = 30  # after so long without a sign of a host, the others end
+REFUSAL_BYTES = 2048  # what hosts tell each other has a fixed length
 
 
-def connect(
-    *,
-    coordinator: str | None = None,
-    process_id: int | None = None,
-    process_count: int | None = None,
-) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Several hosts that run the same command.
+
+    They find each other by themselves on Cloud TPU, SLURM, Kubernetes and MPI; elsewhere all three
+    options say who they are.
+    """
+
+    coordinator: str | None = None
+    """Of process 0, host:port."""
+    process_id: int | None = None
+    """Which process this is, from 0."""
+    process_count: int | None = None
+    """How many there are. Alone, 1 keeps the run to this process where a batch system announces
+    more."""
+
+
+AS_ANNOUNCED = Cluster()
+
+
+def connect(cluster: Cluster = AS_ANNOUNCED) -> None:
     """Join the hosts of this run; to be called before anything else asks for devices.
 
-    Without arguments JAX finds the others by itself on a Cloud TPU, under SLURM, Kubernetes and
-    MPI; where it finds no sign of a cluster, the run has this one host. A process count of 1 alone
-    says that it has, whatever is announced.
-
-    Args:
-        coordinator: ``host:port`` of process 0, where nothing announces it.
-        process_id: which process this is, from 0.
-        process_count: how many there are.
+    By itself JAX finds the others on a Cloud TPU, under SLURM, Kubernetes and MPI; where it finds
+    no sign of a cluster, the run has this one host. A process count of 1 alone says that it has,
+    whatever is announced.
 
     Raises:
         InputError: some of the three are given and some are not, a number is out of range, or the
             hosts do not meet.
     """
-    if coordinator is None and process_id is None and process_count == 1:
-        return
-    by_hand = {
-        "coordinator": coordinator,
-        "process_id": process_id,
-        "process_count": process_count,
-    }
-    missing = [name for name, value in by_hand.items() if value is None]
-    if coordinator is None and process_id is None and process_count is None:
+    given = dataclasses.asdict(cluster)
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == len(given):
         _connect_as_announced()
         return
-    if coordinator is None or process_id is None or process_count is None:
+    if given == {"coordinator": None, "process_id": None, "process_count": 1}:
+        return
+    address, place, count = cluster.coordinator, cluster.process_id, cluster.process_count
+    if address is None or place is None or count is None:
         raise InputError(
             f"{' and '.join(missing)} not given; expected all of coordinator, process_id and "
             "process_count, none of them, or process_count 1 alone"
         )
-    if ":" not in coordinator:
-        raise InputError(f"coordinator is {coordinator!r}; expected host:port")
-    if process_count < 1:
-        raise InputError(f"process_count is {process_count}; expected at least 1")
-    if not 0 <= process_id < process_count:
-        raise InputError(f"process_id is {process_id}; expected 0 to {process_count - 1}")
+    if ":" not in address:
+        raise InputError(f"coordinator is {address!r}; expected host:port")
+    if count < 1:
+        raise InputError(f"process_count is {count}; expected at least 1")
+    if not 0 <= place < count:
+        raise InputError(f"process_id is {place}; expected 0 to {count - 1}")
     try:
         jax.distributed.initialize(
-            coordinator,
-            process_count,
-            process_id,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            address, count, place, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
         )
     except RuntimeError as fault:
         raise InputError(
-            f"coordinator is {coordinator!r}, and the {process_count} processes did not meet there "
+            f"coordinator is {address!r}, and the {count} processes did not meet there "
             f"({first_line(fault)}); expected the same command on every host"
         ) from fault
 
@@ -109,14 +116,39 @@ def agree(values: np.ndarray) -> np.ndarray:
         return np.asarray(multihost_utils.process_allgather(np.asarray(values)))
 
 
-def gather(tree: PyTree) -> PyTree:
-    """Bring global arrays to the memory of every host, as numpy arrays."""
-    if jax.process_count() == 1:
-        return jax.device_get(tree)
-    from jax.experimental import multihost_utils
+def first_alone(act: Callable[[], object]) -> None:
+    """Let the first host act, while the others wait to hear whether it succeeds.
 
-    with jax.transfer_guard("allow"):
-        return multihost_utils.process_allgather(tree, tiled=True)
+    Raises:
+        InputError: it raised one; then all hosts do.
+    """
+    refusal = ""
+    if is_first():
+        try:
+            act()
+        except InputError as fault:
+            refusal = str(fault)
+    said = refusal.encode()[:REFUSAL_BYTES].ljust(REFUSAL_BYTES, b"\0")
+    heard = agree(np.frombuffer(said, np.uint8))[0].astype(np.uint8).tobytes()
+    refusal = heard.rstrip(b"\0").decode(errors="ignore")
+    if refusal:
+        raise InputError(refusal)
+
+
+def gather(tree: PyTree) -> PyTree:
+    """Bring arrays to the memory of every host, as numpy arrays; all hosts call this alike."""
+
+    def gather_one(array: Any) -> Any:
+        if not isinstance(array, jax.Array) or array.is_fully_addressable:
+            return jax.device_get(array)
+        with jax.transfer_guard("allow"):
+            if array.is_fully_replicated:
+                return np.asarray(array.addressable_data(0))
+            from jax.experimental import multihost_utils
+
+            return multihost_utils.process_allgather(array, tiled=True)
+
+    return jax.tree.map(gather_one, tree)
 
 
 def describe(tree: PyTree, shardings: PyTree) -> PyTree:
@@ -139,7 +171,7 @@ def put(tree: PyTree, shardings: PyTree) -> PyTree:
     """Make global arrays of values that every host has; arrays that lie rightly stay.
 
     Args:
-        tree: arrays, the same on every host.
+        tree: arrays, the same on every host, or global ones.
         shardings: a sharding for each.
     """
 
@@ -152,6 +184,8 @@ def put(tree: PyTree, shardings: PyTree) -> PyTree:
             return jax.device_put(array, sharding)
         if there is not None and there.is_equivalent_to(sharding, array.ndim):
             return relabel(array, sharding)
+        if there is not None and not array.is_fully_addressable:
+            return jax.jit(lambda array: array, out_shardings=sharding)(array)
         if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(put_one(jax.random.key_data(array), sharding))
         host = np.asarray(array)

@@ -31,7 +31,6 @@ from sublim_jax.errors import InputError
 CONFIG = "config.json"
 LOCK = ".lock"
 HOLDER = ".holder"
-REFUSAL_BYTES = 2048  # what hosts tell each other has a fixed length
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
@@ -122,17 +121,13 @@ def open_run(folder: Path, config: Mapping[str, Any]) -> Iterator[Run]:
             another configuration; the message names the fields that differ.
     """
     with contextlib.ExitStack() as held:
-        refusal = ""
-        if hosts.is_first():
-            try:
-                _make(folder)
-                held.enter_context(_locked(folder))
-                _claim(Run(folder), plain(config))
-            except InputError as fault:
-                refusal = str(fault)
-        refusal = _answer_of_the_first(refusal)
-        if refusal:
-            raise InputError(refusal)
+
+        def open_it() -> None:
+            _make(folder)
+            held.enter_context(_locked(folder))
+            _claim(Run(folder), plain(config))
+
+        hosts.first_alone(open_it)
         yield Run(folder)
 
 
@@ -242,13 +237,6 @@ def settings_before(file: Path, settings: Mapping[str, Any]) -> Mapping[str, Any
     if not isinstance(found, dict):
         raise InputError(f"{file} is damaged; expected settings")
     return found
-
-
-def _answer_of_the_first(refusal: str) -> str:
-    """Wait for the first process and return why it refused, or nothing."""
-    message = np.frombuffer(refusal.encode()[:REFUSAL_BYTES].ljust(REFUSAL_BYTES, b"\0"), np.uint8)
-    answer = hosts.agree(message)[0].astype(np.uint8)
-    return answer.tobytes().rstrip(b"\0").decode(errors="ignore")
 
 
 def config_digest(config: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ def sharding(spec, devices=4):
 )
 def test_half_an_address_is_refused(given, missing, joined):
     with pytest.raises(InputError, match=f"^{missing} not given; expected all of"):
-        hosts.connect(**given)
+        hosts.connect(hosts.Cluster(**given))
     assert not joined
 
 
@@ -51,12 +51,14 @@ def test_half_an_address_is_refused(given, missing, joined):
 )
 def test_an_address_out_of_range_is_refused(change, said, joined):
     with pytest.raises(InputError, match=f"^{said}$"):
-        hosts.connect(**({"coordinator": "a:1", "process_id": 1, "process_count": 2} | change))
+        hosts.connect(
+            hosts.Cluster(**({"coordinator": "a:1", "process_id": 1, "process_count": 2} | change))
+        )
     assert not joined
 
 
 def test_a_whole_address_is_passed_on(joined):
-    hosts.connect(coordinator="a:1", process_id=0, process_count=2)
+    hosts.connect(hosts.Cluster(coordinator="a:1", process_id=0, process_count=2))
     ((args, how),) = joined
     assert args == ("a:1", 2, 0)
     assert 0 < how["heartbeat_timeout_seconds"] <= 60
@@ -70,7 +72,7 @@ def test_processes_that_do_not_meet_are_told_in_a_sentence(monkeypatch):
     with pytest.raises(
         InputError, match=r"the 2 processes did not meet there \(DEADLINE.* there\)"
     ):
-        hosts.connect(coordinator="a:1", process_id=0, process_count=2)
+        hosts.connect(hosts.Cluster(coordinator="a:1", process_id=0, process_count=2))
 
 
 def test_where_nothing_announces_a_cluster_the_host_is_alone(monkeypatch):
@@ -92,7 +94,7 @@ def test_an_announced_cluster_that_does_not_meet_is_told_in_a_sentence(monkeypat
 
 
 def test_a_process_that_is_to_be_alone_joins_nothing(joined):
-    hosts.connect(process_count=1)
+    hosts.connect(hosts.Cluster(process_count=1))
     assert not joined
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import tyro
 from tqdm import tqdm
 
+from sublim_jax import hosts, runs
 from sublim_jax import plan as planning
-from sublim_jax import runs
 from sublim_jax.commands.compiled import keep_compiled
+from sublim_jax.commands.process import begin
 from sublim_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from sublim_jax.training import Recipe, Session
 
 PLANNED_ROWS = 4_096
-SETTINGS = "settings.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,7 @@ class Finetune:
     plan: str | None = None
     """Train nothing: compile a step for this machine, v5e:4x4 or any other TPU topology (extra
     [tpu], no TPU needed) or cpu:8, and say what fits and how fast it can be. Needs no weights."""
+    cluster: tyro.conf.OmitArgPrefixes[hosts.Cluster] = hosts.AS_ANNOUNCED
 
     def run(self) -> None:
         """Train and save, or plan.
@@ -115,6 +117,7 @@ class Finetune:
 
     def _train(self, data: Path, out: Path) -> None:
         keep_compiled()
+        begin(self.cluster)
         import jax
         import jax.numpy as jnp
 
@@ -125,17 +128,19 @@ class Finetune:
         from sublim_jax.training import steps_per_epoch
 
         train, recipe = self._trained(), self._recipe()
-        check_free(out)
+        hosts.first_alone(lambda: check_free(out))
         dtype = self._dtype(jax.default_backend())
         frozen = jnp.dtype(dtype if self.train == "lora" else "float32")
         parallel = self._parallel(jax.devices())
-        model = lm.load(self.model, dtype=frozen, parallel=parallel, progress=True)
+        model = lm.load(self.model, dtype=frozen, parallel=parallel, progress=hosts.is_first())
         rows = read_rows(data, model.tokenizer, system=self.system)
+        steps = self.epochs * steps_per_epoch(count(rows, length=self.length), self.batch_size)
         # Beside the model rather than in it, which is written whole at the end.
         unfinished = out.absolute().parent / f".{out.name}.unfinished"
-        self._claim(unfinished, data)
-        steps = self.epochs * steps_per_epoch(count(rows, length=self.length), self.batch_size)
-        with _session(unfinished, self.checkpoint_minutes, steps) as session:
+        with (
+            runs.open_run(unfinished, self._settings(data)) as run,
+            _session(run.folder, self.checkpoint_minutes, steps) as session,
+        ):
             tuned = lm.finetune(
                 *(model.config, model.params, rows),
                 train=train,
@@ -146,24 +151,19 @@ class Finetune:
                 attached=session,
                 key=jax.random.key(self.seed),
             )
-        lm.save(out, model.config, lm.merge(tuned.params), model.tokenizer)
-        shutil.rmtree(unfinished, ignore_errors=True)
-        first, last = (float(loss) for loss in (tuned.losses[0], tuned.losses[-1]))
-        print(f"loss {first:.4f} to {last:.4f} nats a token in {len(tuned.losses)} steps")
+            lm.save(out, model.config, lm.merge(tuned.params), model.tokenizer)
+        if hosts.is_first():
+            shutil.rmtree(unfinished, ignore_errors=True)
+        losses = hosts.gather(tuned.losses)
+        print(f"loss {losses[0]:.4f} to {losses[-1]:.4f} nats a token in {len(losses)} steps")
         print(f"written: {out}")
 
-    def _claim(self, unfinished: Path, data: Path) -> None:
-        """Refuse to go on with a training that was begun with other options or data."""
-        same = dataclasses.asdict(self) | {"data": hashlib.sha256(data.read_bytes()).hexdigest()}
-        for name in ("out", "plan", "checkpoint_minutes"):
-            del same[name]
-        now = runs.plain(same)
-        names = runs.different(runs.settings_before(unfinished / SETTINGS, now), now)
-        if names:
-            raise InputError(
-                f"{unfinished} holds an unfinished training with other {', '.join(names)}; "
-                "expected the same options, another out, or that folder deleted"
-            )
+    def _settings(self, data: Path) -> dict[str, Any]:
+        """Give what the result depends on."""
+        settings = dataclasses.asdict(self)
+        for name in ("out", "plan", "checkpoint_minutes", "cluster"):
+            del settings[name]
+        return settings | {"data": hashlib.sha256(data.read_bytes()).hexdigest()}
 
     def _plan(self, topology: str) -> None:
         if planning.planning() is None:
@@ -236,9 +236,10 @@ def _session(folder: Path, minutes: float, steps: int) -> Iterator["Session"]:
     from sublim_jax.training import Checkpoints, Session
     from sublim_jax.training.preemption import listening
 
-    with listening() as stop_requested, tqdm(total=steps, unit="step", disable=None) as bar:
+    quiet = None if hosts.is_first() else True
+    with listening() as stop_requested, tqdm(total=steps, unit="step", disable=quiet) as bar:
         session = Session(
-            checkpoints=Checkpoints(folder),
+            checkpoints=Checkpoints(folder / "checkpoints"),
             every_minutes=minutes,
             stop_requested=stop_requested,
             advanced=bar.update,

@@ -3,12 +3,14 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from sublim_jax import hosts
 from sublim_jax.errors import InputError
 from sublim_jax.lm import weights
 from sublim_jax.lm.config import DecoderConfig
@@ -34,7 +36,7 @@ def save(
 
     The folder holds ``config.json``, ``generation_config.json``, ``model.safetensors`` (above 5 GB
     in shards, with an index) and the tokenizer. It is there whole or not at all; a model that was
-    saved there before is replaced.
+    saved there before is replaced. On several hosts all call this, and the first one writes.
 
     Args:
         folder: new, empty, or one that was saved like this.
@@ -48,10 +50,7 @@ def save(
         InputError: the folder holds something else or cannot be written, no family of Hugging Face
             is built like the model, or the parameters are not of its shape.
     """
-    from sublim_jax.lm.tokenizer import save as save_tokenizer
-
     place = Path(os.path.realpath(folder))
-    check_free(place)
     stored = np.dtype(params["embedding"]["table"].dtype if dtype is None else dtype)
     if stored.name not in DTYPES:
         raise InputError(f"dtype is {stored.name}; expected one of {', '.join(DTYPES)}")
@@ -62,16 +61,44 @@ def save(
     }
     content = {**to_hugging_face(config), **ids, "torch_dtype": stored.name, MARK: _version()}
     tensors = weights.tensors(config, params)
+    described = {"config.json": content, "generation_config.json": ids}
+    converted = ((name, array.astype(stored, copy=False)) for name, array in tensors)
+
+    def write() -> None:
+        try:
+            check_free(place)
+            _write(place, described, converted, tokenizer)
+        finally:
+            _take_part(tensors)
+
+    if not hosts.is_first():
+        _take_part(tensors)
+    hosts.first_alone(write)
+
+
+def _take_part(tensors: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Bring the parts of tensors together that several hosts have, as many as are left."""
+    if jax.process_count() > 1:
+        for _ in tensors:
+            pass
+
+
+def _write(
+    place: Path,
+    described: Mapping[str, Any],
+    tensors: Iterable[tuple[str, np.ndarray]],
+    tokenizer: Any,
+) -> None:
+    from sublim_jax.lm.tokenizer import save as save_tokenizer
+
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
             new = Path(temporary) / "new"
             new.mkdir()
-            _write_json(new / "config.json", content)
-            _write_json(new / "generation_config.json", ids)
-            _write_tensors(
-                new, ((name, array.astype(stored, copy=False)) for name, array in tensors)
-            )
+            for name, content in described.items():
+                _write_json(new / name, content)
+            _write_tensors(new, tensors)
             save_tokenizer(tokenizer, new)
             _flush(new)
             if place.exists():
@@ -79,7 +106,7 @@ def save(
             new.rename(place)
     except OSError as fault:
         raise InputError(
-            f"{folder} cannot be written ({fault.strerror or fault}); expected a writable folder "
+            f"{place} cannot be written ({fault.strerror or fault}); expected a writable folder "
             "with room"
         ) from fault
 

@@ -110,7 +110,7 @@ def tensors(config: DecoderConfig, params: Params) -> Iterator[tuple[str, np.nda
 def _tensors(leaves: Iterable[tuple[_Leaf, jax.Array]]) -> Iterator[tuple[str, np.ndarray]]:
     for leaf, array in leaves:
         for index, name in enumerate(leaf.names):
-            one = np.asarray(array[index] if leaf.stacked else array)
+            one = hosts.gather(array[index] if leaf.stacked else array)
             yield name, np.ascontiguousarray(one.T if leaf.transposed else one)
 
 

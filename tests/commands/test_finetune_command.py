@@ -14,6 +14,8 @@ def given(tmp_path, monkeypatch):
     """A tiny model in a folder, and ten rows."""
     monkeypatch.setenv("SUBLIM_JAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("sublim_jax.commands.finetune.keep_compiled", lambda: None)
+    # Hosts are joined before JAX is used, which it is here.
+    monkeypatch.setattr("sublim_jax.commands.finetune.begin", lambda cluster: None)
     lm.save(tmp_path / "base", *tiny_model())
     rows = [{"prompt": f"{i}?", "completion": "owl"} for i in range(10)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -78,8 +80,8 @@ def test_an_interrupted_training_goes_on_to_the_same_model(given, monkeypatch):
 def test_other_options_do_not_go_on_with_an_unfinished_training(given, capsys):
     unfinished = given / ".tuned.unfinished"
     unfinished.mkdir()
-    (unfinished / "settings.json").write_text("{}\n")
-    assert "unfinished training with other" in refused(capsys, given, *FEW)
+    (unfinished / "config.json").write_text("{}\n")
+    assert "belongs to another configuration" in refused(capsys, given, *FEW)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ports import free_address
 
 WORKER = Path(__file__).with_name("worker.py")
+pytestmark = pytest.mark.slow
 BOUND = 60  # seconds in which a process has to notice that another one is gone
 
 
@@ -23,9 +24,7 @@ class Started:
         given = {"mode": mode, "folder": str(folder), "devices": 4 // processes, "pause": pause}
         each = [given]
         if processes == 2:
-            with socket.socket() as free:
-                free.bind(("localhost", 0))
-                address = f"localhost:{free.getsockname()[1]}"
+            address = free_address()
             each = [given | {"coordinator": address, "id": i, "count": 2} for i in (0, 1)]
         folder.mkdir(exist_ok=True)
         self.paths = [folder / f".said-{i}" for i in range(processes)]
@@ -108,7 +107,6 @@ def test_two_processes_equal_one(alone, tmp_path, mode):
     assert_equal(tmp_path, alone[mode])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_other_and_both_resume(alone, tmp_path, victim):
     with Started(tmp_path, "pmap", processes=2, pause=0.2) as run:
@@ -125,7 +123,6 @@ def test_a_killed_process_ends_the_other_and_both_resume(alone, tmp_path, victim
     assert_equal(tmp_path, alone["pmap"])
 
 
-@pytest.mark.slow
 def test_sigterm_to_one_process_saves_and_ends_both(alone, tmp_path):
     with Started(tmp_path, "mesh", processes=2, pause=0.2) as run:
         run.wait_for(1, 7)

@@ -88,8 +88,10 @@ def run(config, options):
 
 options = cli.Options(
     out=Path(given["folder"]),
-    coordinator=given.get("coordinator"),
-    process_id=given.get("id"),
-    process_count=given.get("count"),
+    cluster=hosts.Cluster(
+        coordinator=given.get("coordinator"),
+        process_id=given.get("id"),
+        process_count=given.get("count"),
+    ),
 )
 cli.guarded(run, None, options)
