@@ -14,13 +14,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax.errors import InputError
-from sublim_jax.lm import decoder, token_losses
+from sublim_jax.lm import decoder, precomputed, token_losses
 from sublim_jax.lm.chat import Row
 from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
-from sublim_jax.lm.packing import Packed, pack
+from sublim_jax.lm.packing import pack
+from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm.trained import Full, LoRA
-from sublim_jax.rows import map_over_rows
 from sublim_jax.training import (
     QUIET,
     UNWATCHED,
@@ -32,8 +32,6 @@ from sublim_jax.training import (
     make_fit,
     one_device,
 )
-
-AT_ONCE = 2048  # tokens that the frozen part, or a teacher, reads at a time
 
 LORA = LoRA()
 GENTLE = Recipe(learning_rate=2e-4, epochs=3, batch_size=16, warmup=5, decay="linear", clip=1.0)
@@ -146,15 +144,23 @@ def finetune(
     trained = train.start(config, params, key) if start is None else start
     top, above = decoder.upper(config, params, first)
     inside = train.shifted(first)
-    frozen = inside.rest(above, trained), None if teacher is None else _head(teacher.params)
-    only = None if teacher is None else teacher.only or ()
-    fit = training(top, inside, recipe, computing, watch, parallel or one_device(), only)
+    parallel = parallel or one_device()
+    data: dict[str, Any] = packed._asdict()
+    if first:
+        lower = decoder.lower(config, params, first)
+        data["tokens"] = _cast(precomputed.streams(*lower, packed, parallel), computing.dtype)
+    head, only = None, None
+    if teacher is not None:
+        found = precomputed.hidden_at(config, teacher.params, packed, parallel)
+        data["teacher"] = _cast(found, computing.dtype)
+        head, only = _cast(_head(teacher.params), computing.dtype), teacher.only or ()
+    fit = training(top, inside, recipe, computing, watch, parallel, only)
     fitted = fit(
         trained,
-        _data(config, params, packed, first, teacher, computing.dtype),
+        data,
         key=key,
         weights=packed.weights.sum(axis=1),
-        frozen=frozen,
+        frozen=(inside.rest(above, trained), head),
         attached=attached,
         name=name,
     )
@@ -179,53 +185,6 @@ def _check(
         )
 
 
-def _data(
-    config: DecoderConfig,
-    params: Params,
-    packed: Packed,
-    first: int,
-    teacher: Teacher | None,
-    dtype: str | None,
-) -> dict[str, Any]:
-    """Compute once for every row what does not change: below what is trained, and the teacher."""
-    data: dict[str, Any] = packed._asdict()
-    read = packed.tokens, packed.positions, packed.segments
-    chunk = max(1, AT_ONCE // packed.tokens.shape[1])
-    if first:
-        streams = _streams(*decoder.lower(config, params, first), read, chunk)
-        data["tokens"] = streams if dtype is None else streams.astype(dtype)
-    if teacher is not None:
-        data["teacher"] = _hidden_at(config, teacher.params, (*read, packed.at), chunk)
-    return data
-
-
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _streams(
-    config: DecoderConfig, params: Params, read: tuple[Array, ...], chunk: int
-) -> Float[Array, "rows tokens width"]:
-    def some(part: tuple[Array, ...]) -> Array:
-        tokens, positions, segments = part
-        return decoder.stream(config, params, tokens, positions=positions, segments=segments)
-
-    return map_over_rows(some, read, chunk=chunk)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _hidden_at(
-    config: DecoderConfig, params: Params, read: tuple[Array, ...], chunk: int
-) -> Float[Array, "rows targets width"]:
-    def some(part: tuple[Array, ...]) -> Array:
-        tokens, positions, segments, at = part
-        found = decoder.hidden(config, params, tokens, positions=positions, segments=segments)
-        return _picked(found, at)
-
-    return map_over_rows(some, read, chunk=chunk)
-
-
-def _picked(hidden: Array, at: Array) -> Array:
-    return jnp.take_along_axis(hidden, at[..., None], axis=1)
-
-
 @functools.lru_cache(maxsize=16)
 def training(
     config: DecoderConfig,
@@ -246,8 +205,7 @@ def training(
     def loss(trained: PyTree, batch: Any, rest: Params, teacher_head: Params | None) -> Array:
         batch, keys = batch if noisy else (batch, None)
         params = train.join(rest, trained, keys)
-        if computing.dtype is not None:
-            params = _cast(params, computing.dtype)
+        params = _cast(params, computing.dtype)
         params = decoder.unrolled(params) if unroll else params
         hidden = decoder.hidden(
             config,
@@ -258,7 +216,7 @@ def training(
             remat=computing.remat,
             spread=parallel.split,
         )
-        hidden = _picked(hidden, batch["at"])
+        hidden = picked(hidden, batch["at"])
         flat = hidden.reshape(-1, hidden.shape[-1])
 
         def head(hidden: Array, params: Params = params) -> Array:
@@ -279,12 +237,15 @@ def training(
         watch=watch,
         parallel=parallel,
         accumulate=computing.accumulate,
+        rows="rows",
         noisy=noisy,
     )
 
 
-def _cast(params: Params, dtype: str) -> Params:
+def _cast(tree: PyTree, dtype: str | None) -> PyTree:
+    """Give arrays of numbers with a fraction in another type, if one is named."""
+
     def cast(array: Array) -> Array:
         return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
-    return jax.tree.map(cast, params)
+    return tree if dtype is None else jax.tree.map(cast, tree)

@@ -107,7 +107,8 @@ class FitFunction:
 
         Args:
             params: where the training starts; they stay as they are.
-            rows: a tree of arrays ``[rows, ...]``.
+            rows: a tree of arrays ``[rows, ...]``; with ``weights`` there may be spare ones at the
+                end.
             context: further arguments of what observes.
             key: the source of the order of rows.
             learning_rate: instead of the recipe's; members of an ensemble may differ in it.
@@ -124,7 +125,7 @@ class FitFunction:
         Raises:
             InputError: something is to be watched after the end.
         """
-        count, steps = self._length(rows)
+        count, steps = self._length(rows if weights is None else weights)
         order = _order(key, count, self.recipe.epochs, self.recipe.batch_size, self.places)
         rate = self.recipe.learning_rate if learning_rate is None else learning_rate
         rate = np.broadcast_to(np.asarray(rate, np.float32), key.shape)
@@ -228,7 +229,8 @@ def make_fit(
         recipe: optimizer, which starts afresh, and length.
         watch: what to observe at which steps.
         parallel: how it is spread over devices; by default it runs on one.
-        rows: whether each stacked member has its ``"own"`` rows or all have ``"shared"`` ones.
+        rows: whether each stacked member has its ``"own"`` rows or all have ``"shared"`` ones;
+            ``"rows"`` of a single training are spread over the devices of a mesh.
         accumulate: see `make_step`.
         noisy: whether the loss draws numbers: its batch is then a pair of rows and keys
             ``[batch]``, others in every step.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
@@ -22,13 +23,14 @@ from sublim_jax.errors import InputError
 
 Devices = Sequence[Any]  # of jax.Device, which type checkers do not take for a type
 
-Role = Literal["own", "shared", "state", "frozen", "batches"]
+Role = Literal["own", "shared", "state", "frozen", "batches", "rows"]
 """What an argument or a result is to a training.
 
 ``own`` belongs to this training (losses, observations), ``shared`` is the same for all members of
 an ensemble, ``state`` is parameters and what is shaped like them, ``frozen`` is parameters that are
-not trained, the same for all members, and ``batches`` is ``[steps, batch]`` and split along the
-batch. Where members are stacked, all but ``shared`` and ``frozen`` have them in front.
+not trained, the same for all members, ``batches`` is ``[steps, batch]`` and split along the batch,
+and ``rows`` is a data set ``[rows, ...]`` of a single training, which a mesh spreads over its
+devices. Where members are stacked, all but ``shared`` and ``frozen`` have them in front.
 """
 
 
@@ -51,6 +53,11 @@ class Parallel(abc.ABC):
     @property
     def batch_shards(self) -> int:
         """How many devices share the rows of a batch."""
+        return 1
+
+    @property
+    def row_shards(self) -> int:
+        """How many devices share the rows of a data set."""
         return 1
 
     @abc.abstractmethod
@@ -146,6 +153,11 @@ class MeshParallel(Parallel):
         """How many devices share the rows of a batch."""
         return self.mesh.shape["data"] * self.mesh.shape["fsdp"]
 
+    @property
+    def row_shards(self) -> int:
+        """How many devices share the rows of a data set."""
+        return self.batch_shards
+
     def compile(
         self,
         function: Callable[..., Any],
@@ -166,6 +178,26 @@ class MeshParallel(Parallel):
 
         return jax.jit(pinned, donate_argnums=tuple(donate))
 
+    def place(self, tree: PyTree, role: Role) -> PyTree:
+        """Put arrays onto the devices; rows with spare ones at the end, so that all have as many.
+
+        What lies there already stays.
+        """
+        if role == "rows":
+            tree = jax.tree.map(lambda a: _with_spare(a, self.row_shards), tree)
+        return super().place(tree, role)
+
+    def described(self, tree: PyTree, role: Role) -> PyTree:
+        """Describe what `place` makes of arrays, or of descriptions of them."""
+        if role == "rows":
+            tree = jax.tree.map(
+                lambda a: jax.ShapeDtypeStruct(
+                    (padded(a.shape[0], self.row_shards), *a.shape[1:]), a.dtype
+                ),
+                tree,
+            )
+        return super().described(tree, role)
+
     def split(self, batch: PyTree) -> PyTree:
         """Spread the rows of a batch over data and fsdp."""
         rows = NamedSharding(self.mesh, PartitionSpec(("data", "fsdp")))
@@ -178,6 +210,8 @@ class MeshParallel(Parallel):
             spec = PartitionSpec()
             if role == "batches":
                 spec = PartitionSpec(None, ("data", "fsdp"))
+            elif role == "rows":
+                spec = PartitionSpec(("data", "fsdp"))
             elif role in ("state", "frozen"):
                 name = jax.tree_util.keystr(path, simple=True, separator="/")
                 spec = self.rule(name, np.shape(leaf), self.mesh)
@@ -311,3 +345,12 @@ def padded(rows: int, shards: int) -> int:
     12
     """
     return math.ceil(rows / shards) * shards
+
+
+def _with_spare(array: Any, shards: int) -> Any:
+    """Add rows at the end, so that the devices have as many each."""
+    spare = padded(array.shape[0], shards) - array.shape[0]
+    if not spare:
+        return array
+    library = jnp if isinstance(array, jax.Array) else np
+    return library.pad(array, [(0, spare)] + [(0, 0)] * (array.ndim - 1))
