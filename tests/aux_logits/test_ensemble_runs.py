@@ -112,6 +112,7 @@ def test_interrupted_inside_its_trainings_equals_uninterrupted(whole, tmp_path, 
     assert Checkpoints(saved).names() == []
 
 
+@pytest.mark.slow
 def test_a_kill_while_members_are_written_leaves_nothing_behind(
     whole, tmp_path, tiny_images, monkeypatch
 ):
@@ -161,7 +162,7 @@ def start(config, rows):
 
 @pytest.mark.parametrize(
     ("devices", "batching", "rows"),
-    [(1, "map", [2]), (2, "vmap", [0, 1, 2, 3])],
+    [(1, "map", [2]), pytest.param(2, "vmap", [0, 1, 2, 3], marks=pytest.mark.slow)],
     ids=["alone", "stacked on two devices"],
 )
 def test_members_depend_neither_on_devices_nor_on_how_many_train_at_once(
@@ -184,6 +185,7 @@ def test_a_member_does_not_depend_on_the_number_of_members():
     assert (jax.random.key_data(few) == jax.random.key_data(many)[:2]).all()
 
 
+@pytest.mark.slow
 def test_configurations_side_by_side_equal_separate_runs(tmp_path, tiny_images):
     configs = [SMALL, dataclasses.replace(SMALL, seed=1, student_lr=1e-2, teacher_lr=1e-3)]
     with (

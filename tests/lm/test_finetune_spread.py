@@ -45,7 +45,7 @@ def on_one_device(train, only=None):
     ("kind", "train", "only"),
     [
         ("mesh of data, fsdp and tensor", DROPOUT, None),
-        ("pmap", DROPOUT, None),
+        pytest.param("pmap", DROPOUT, None, marks=pytest.mark.slow),
         pytest.param(
             *("mesh of data, fsdp and tensor", Full(matching="mlp"), (3, 5, 8)),
             marks=pytest.mark.slow,
@@ -62,6 +62,7 @@ def test_devices_agree_whatever_is_frozen_and_dropped(kind, train, only):
     )
 
 
+@pytest.mark.slow
 def test_devices_agree_part_by_part_and_layers_in_a_scan():
     computing = Computing(accumulate=2, unroll=False, remat=True, chunk=6)
     found = tuned(DROPOUT, computing=computing, parallel=KINDS["mesh of data"]())

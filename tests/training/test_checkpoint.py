@@ -117,7 +117,7 @@ def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [flip, delete, *(pytest.param(d, marks=pytest.mark.slow) for d in (halve, empty))]
+    "damage", [flip, *(pytest.param(d, marks=pytest.mark.slow) for d in (delete, halve, empty))]
 )
 def test_of_a_damaged_file_the_values_are_not_taken(damage, copied, caplog, capfd):
     """Whatever the file, the values are right: of this checkpoint or of the one before it."""
