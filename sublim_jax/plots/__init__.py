@@ -13,6 +13,12 @@ from sublim_jax.plots.plane import Scene as Scene
 from sublim_jax.plots.plane import barrier_curves as barrier_curves
 from sublim_jax.plots.plane import growing_paths as growing_paths
 from sublim_jax.plots.plane import plane_strip as plane_strip
+from sublim_jax.plots.predictors import drift_figure as drift_figure
+from sublim_jax.plots.predictors import layers_figure as layers_figure
+from sublim_jax.plots.preference import Bars as Bars
+from sublim_jax.plots.preference import along_figure as along_figure
+from sublim_jax.plots.preference import bars_figure as bars_figure
+from sublim_jax.plots.preference import matrix_figure as matrix_figure
 from sublim_jax.plots.style import Look as Look
 from sublim_jax.plots.style import colors as colors
 from sublim_jax.plots.style import looks as looks

@@ -1,0 +1,1 @@
+"""Subliminal learning through number sequences with a language model."""
