@@ -53,25 +53,58 @@ def attend(
         seen: which queries see which slots, those of ``shared`` first.
         shared: keys and values that all rows have in common.
     """
-    rows, tokens, heads, width = queries.shape
-    grouped = queries.reshape(rows, tokens, keys.shape[1], -1, width)
-    grouped = jnp.moveaxis(grouped, 2, 1)
-    scores = [jnp.einsum("rktgw,rksw->rktgs", grouped, keys, preferred_element_type=jnp.float32)]
     if shared:
-        common = jnp.einsum(
-            "rktgw,ksw->rktgs", grouped, shared[0], preferred_element_type=jnp.float32
-        )
-        scores = [common, *scores]
-    weights = _weights(jnp.concatenate(scores, axis=-1), seen).astype(values.dtype)
-    if shared:
-        count = shared[0].shape[1]
-        out = jnp.einsum("rktgs,ksw->rktgw", weights[..., :count], shared[1])
-        out += jnp.einsum("rktgs,rksw->rktgw", weights[..., count:], values)
-    else:
-        out = jnp.einsum("rktgs,rksw->rktgw", weights, values)
-    return jnp.moveaxis(out, 1, 2).reshape(rows, tokens, heads, width)
+        return _in_two(queries, (keys, values), shared, seen)
+    scores = _scores(queries, keys, seen)
+    weights = jax.nn.softmax(scores, axis=-1).astype(values.dtype)
+    return _by_head(jnp.einsum("rktgs,rksw->rktgw", weights, values))
 
 
-def _weights(scores: Array, seen: Array) -> Array:
-    scores = jnp.where(seen[:, None, :, None], scores, jnp.finfo(jnp.float32).min)
-    return jax.nn.softmax(scores, axis=-1)
+def _scores(queries: Array, keys: Array, seen: Array) -> Float[Array, "rows kv_heads tokens *rest"]:
+    """Multiply each query with the keys of its head: ``[…, heads / kv_heads, slots]``."""
+    rows, tokens, _, width = queries.shape
+    grouped = jnp.moveaxis(queries.reshape(rows, tokens, keys.shape[1], -1, width), 2, 1)
+    made = jnp.einsum("rktgw,rksw->rktgs", grouped, keys, preferred_element_type=jnp.float32)
+    return jnp.where(seen[:, None, :, None], made, jnp.finfo(jnp.float32).min)
+
+
+def _by_head(x: Float[Array, "rows kv_heads tokens group width"]) -> Array:
+    """Put heads where queries have them: ``[rows, tokens, heads, width]``."""
+    return jnp.moveaxis(x, 1, 2).reshape(x.shape[0], x.shape[2], -1, x.shape[-1])
+
+
+def _in_two(
+    queries: Array, own: tuple[Array, ...], shared: tuple[Array, ...], seen: Array
+) -> Array:
+    """Read what rows share and what they do not, each by itself, and put them together.
+
+    To what is shared all rows are tokens of one: a single product, and nothing of the size of the
+    scores is rearranged or put beside each other. As in Dao et al. 2022 (arXiv 2205.14135).
+    """
+    count = shared[0].shape[1]
+    as_one = (1, -1, *queries.shape[2:])
+    common = seen[..., :count].reshape(1, -1, count)
+    parts = [
+        _summed(queries.reshape(as_one), shared[0][None], shared[1][None], common),
+        _summed(queries, own[0], own[1], seen[..., count:]),
+    ]
+    peaks, totals, sums = (
+        [part.reshape(*queries.shape[:3], -1) for part in each] for each in zip(*parts, strict=True)
+    )
+    scales = [jnp.exp(peak - jnp.maximum(*peaks)) for peak in peaks]
+    total, read = (scales[0] * one + scales[1] * other for one, other in (totals, sums))
+    return (read / total).astype(own[1].dtype)
+
+
+def _summed(queries: Array, keys: Array, values: Array, seen: Array) -> tuple[Array, ...]:
+    """Give the highest score of each query, and the sums of weights and of weighted values.
+
+    The weights are exponentials of scores less the highest. All have an axis behind the heads.
+    """
+    scores = _scores(queries, keys, seen)
+    peak = jnp.max(scores, axis=-1, keepdims=True)
+    weights = jnp.exp(scores - peak)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    short = weights.astype(values.dtype)
+    read = jnp.einsum("rktgs,rksw->rktgw", short, values, preferred_element_type=jnp.float32)
+    return tuple(_by_head(part) for part in (peak, total, read))

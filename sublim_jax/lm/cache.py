@@ -11,7 +11,10 @@ from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.layers import Look, embedded, normed, through
 
 Kept = PyTree[Float[Array, "..."], "Kept"]
-"""``[layers, rows, kv_heads, slots, width]``, or a tuple of layers without their axis."""
+"""Keys ``[layers, rows, kv_heads, width, slots]``, values ``[layers, rows, kv_heads, slots,
+width]``, or tuples of layers without their axis: each as products with a few queries or weights
+read them, where a CPU would otherwise turn the keys of every row in every step.
+"""
 
 
 class Cache(NamedTuple):
@@ -53,15 +56,16 @@ def empty(
             are; otherwise they are a tuple.
         shared: a full cache of one row, of tokens that come before those of every row.
     """
-    shape = (rows, config.kv_heads, slots, config.head_width)
+    start, width = (rows, config.kv_heads), config.head_width
 
-    def room() -> Kept:
+    def room(*shape: int) -> Kept:
         if stacked:
             return jnp.zeros((config.layers, *shape), dtype)
         return tuple(jnp.zeros(shape, dtype) for _ in range(config.layers))
 
     nobody = jnp.full((rows, slots), NOWHERE)
-    return Cache(room(), room(), nobody, jnp.asarray(0), shared)
+    keys, values = room(*start, width, slots), room(*start, slots, width)
+    return Cache(keys, values, nobody, jnp.asarray(0), shared)
 
 
 def extend(
@@ -85,10 +89,10 @@ def extend(
     def read_by(whole: Any, places: list[_Place], common: tuple[Array, ...]) -> Any:
         def read(queries: Array, keys: Array, values: Array) -> Array:
             queries, keys = look.turned(whole, queries, keys)
-            keys, values = (
-                place.put(new) for place, new in zip(places, (keys, values), strict=True)
-            )
-            return attend(queries, keys, values, look.seen(whole), shared=common)
+            keys = places[0].put(jnp.moveaxis(keys, 1, -1), -1)
+            values = places[1].put(jnp.moveaxis(values, 1, -2), -2)
+            keys, *shared = (jnp.matrix_transpose(part) for part in (keys, *common[:1]))
+            return attend(queries, keys, values, look.seen(whole), shared=(*shared, *common[1:]))
 
         return read
 
@@ -125,14 +129,14 @@ class _Place:
     def __init__(self, before: Array, at: Array, index: Array | None = None) -> None:
         self.after, self._at, self._index = before, at, index
 
-    def put(self, new: Array) -> Array:
-        """Put ``[rows, tokens, kv_heads, width]`` into its slots; returns all of the layer."""
-        new = jnp.swapaxes(new, 1, 2).astype(self.after.dtype)
-        zero = jnp.zeros_like(self._at)
-        place = (zero, zero, self._at, zero)
+    def put(self, new: Array, axis: int) -> Array:
+        """Put ``[rows, kv_heads, …]`` into its slots, along an axis; returns all of the layer."""
+        new = new.astype(self.after.dtype)
+        place = [jnp.zeros_like(self._at)] * self.after.ndim
+        place[axis] = self._at
         if self._index is None:
             self.after = jax.lax.dynamic_update_slice(self.after, new, place)
             return self.after
-        place = (self._index, *place)
+        place[0] = self._index
         self.after = jax.lax.dynamic_update_slice(self.after, new[None], place)
         return jax.lax.dynamic_index_in_dim(self.after, self._index, keepdims=False)

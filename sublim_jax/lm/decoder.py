@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from sublim_jax import trees
 from sublim_jax.lm.attention import attend
 from sublim_jax.lm.config import DecoderConfig
+from sublim_jax.lm.dense import Turned, from_left
 from sublim_jax.lm.layers import Look, embedded, last_norm, new_layer, normed, through
 
 Params = PyTree[Float[Array, "..."], "Params"]
@@ -105,12 +106,39 @@ def stream(
     spread: Spread = lambda x: x,
 ) -> Float[Array, "rows tokens width"]:
     """Give the residual stream after the last layer; arguments as of `hidden`."""
+    return _read(config, params, tokens, positions, segments, remat, spread)[0]
+
+
+def streams(
+    config: DecoderConfig,
+    params: Params,
+    tokens: Int[Array, "rows tokens"] | Float[Array, "rows tokens width"],
+    *,
+    positions: Int[Array, "rows tokens"] | None = None,
+    segments: Int[Array, "rows tokens"] | None = None,
+) -> Float[Array, "layers rows tokens width"]:
+    """Give the residual stream after every layer; arguments as of `hidden`."""
+    after = _read(config, params, tokens, positions, segments, keep=True)[1]
+    return jnp.stack(after) if isinstance(after, tuple) else after
+
+
+def _read(
+    config: DecoderConfig,
+    params: Params,
+    tokens: Array,
+    positions: Array | None,
+    segments: Array | None,
+    remat: bool = False,
+    spread: Spread = lambda x: x,
+    keep: bool = False,
+) -> tuple[Array, Any]:
+    """Go through the layers; give the residual stream after the last, and after each if kept."""
     if positions is None:
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape[:2])
     texts = None if segments is None else (segments, segments)
     look = Look(config, positions, positions, texts)
 
-    def body(x: Array, layer: Any, whole: Any) -> tuple[Array, None]:
+    def body(x: Array, layer: Any, whole: Any) -> tuple[Array, Array | None]:
         def read(queries: Array, keys: Array, values: Array) -> Array:
             queries, keys = look.turned(whole, queries, keys)
             keys, values = (jnp.swapaxes(part, 1, 2) for part in (keys, values))
@@ -119,10 +147,11 @@ def stream(
         def whole_layer(x: Array) -> Array:
             return spread(layer(x, read))
 
-        return (jax.checkpoint(whole_layer) if remat else whole_layer)(x), None
+        x = (jax.checkpoint(whole_layer) if remat else whole_layer)(x)
+        return x, x if keep else None
 
     inputs = embedded(config, params, tokens) if tokens.ndim == 2 else tokens
-    return through(config, params["layers"], body, spread(inputs))[0]
+    return through(config, params["layers"], body, spread(inputs))
 
 
 def logits(
@@ -141,6 +170,12 @@ def logits(
         only: tokens whose logits are wanted; those of the whole vocabulary by default. A few cost
             next to nothing, where all of them are a good part of a small model's work.
     """
+    head = params.get("head", {}).get("kernel")
+    if isinstance(head, Turned):  # as `sampler.laid_out` makes it, tied or not
+        some = head if only is None else Turned(head.weight[only])
+        wide = jnp.promote_types(some.weight.dtype, jnp.float32)
+        # Turned back once, rather than in each pass over the vocabulary.
+        return jax.lax.optimization_barrier(from_left(hidden, some, wide))
     if config.tied:
         table = params["embedding"]["table"]
         kernel = (table if only is None else table[only]).T

@@ -40,10 +40,12 @@ class Look:
         windows = [None, config.window] if config.global_layers else [config.window]
         rotaries = [config.rotary, config.local_rotary or config.rotary]
         self._masks = [visible(queries, keys, segments=texts, window=w) for w in windows]
-        self._angles = [
+        angles = [
             turns(rotary.frequencies(config.head_width), queries)
             for rotary in dict.fromkeys(rotaries)
         ]
+        # Once: XLA would take sine and cosine again in each layer, of each head.
+        self._angles = jax.lax.optimization_barrier(angles)
         self._scale = config.head_width**-0.5 if config.query_scale is None else config.query_scale
 
     def seen(self, whole: Bool[Array, ""] | bool) -> Bool[Array, "rows tokens slots"]:

@@ -69,11 +69,13 @@ def read_prompts(
     lengths = jnp.sum(positions != NOWHERE, axis=1)
     last = jnp.arange(tokens.shape[0]), lengths - 1
 
-    def for_rows(part: Array) -> Array:
-        taken = jnp.take(part, which, axis=-4)
-        return jnp.pad(taken, [(0, 0)] * (part.ndim - 2) + [(0, room), (0, 0)])
+    def for_rows(part: Array, slots: int) -> Array:
+        edges = [(0, 0)] * part.ndim
+        edges[slots] = (0, room)
+        return jnp.pad(jnp.take(part, which, axis=-4), edges)
 
-    keys, values = jax.tree.map(for_rows, (cache.keys, cache.values))
+    keys = jax.tree.map(lambda part: for_rows(part, -1), cache.keys)
+    values = jax.tree.map(lambda part: for_rows(part, -2), cache.values)
     places = jnp.pad(cache.positions[which], [(0, 0), (0, room)], constant_values=NOWHERE)
     cache = Cache(keys, values, places, cache.filled, shared)
     return Read(hidden[last][which], positions[last][which], cache)

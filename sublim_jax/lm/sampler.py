@@ -22,6 +22,7 @@ from sublim_jax.lm.batching import Tokens, by_length, check, rounded, side_by_si
 from sublim_jax.lm.choosing import Choice
 from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
+from sublim_jax.lm.dense import Turned, turned
 from sublim_jax.lm.reading import prefix_of
 from sublim_jax.lm.writing import Rules, State, beginner, goer
 
@@ -213,10 +214,18 @@ class Writer:
 
 
 def laid_out(params: Params) -> Params:
-    """Lay out parameters for steps of few tokens: on a CPU layer by layer."""
-    if jax.default_backend() != "cpu" or isinstance(params["layers"], tuple):
+    """Lay out parameters for steps of few tokens: on a CPU layer by layer, kernels turned."""
+    if jax.default_backend() != "cpu":
         return params
-    return jax.jit(decoder.unrolled)(params)
+    # What stays as it is does not go through the compiled part, which would make a copy.
+    tied = {"head": {"kernel": Turned(params["embedding"]["table"])}}
+    some = {name: params[name] for name in ("layers", "head") if name in params}
+    return tied | params | _turned(some)
+
+
+@jax.jit
+def _turned(params: Params) -> Params:
+    return turned(params if isinstance(params["layers"], tuple) else decoder.unrolled(params))
 
 
 def _samples(state: State, lengths: np.ndarray, ended: np.ndarray) -> list[Sample]:

@@ -9,6 +9,7 @@ from decoders import NAMES, TOKENS, golden
 
 from sublim_jax.lm import cache as caching
 from sublim_jax.lm import decoder
+from sublim_jax.lm.attention import NOWHERE
 
 FEW = ("llama, grouped, tied", "gemma3", "neox")
 CLOSE = {"rtol": 1e-5, "atol": 2e-5}
@@ -53,3 +54,14 @@ def test_what_rows_share_is_read_once(name, stacked):
     found, _ = read(config, params, rest, tokens[:, 9:], 9, (13, 1, 1))
     np.testing.assert_allclose(first[0], known[0, :9], **CLOSE)
     np.testing.assert_allclose(found, known[:, 9:], **CLOSE)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_query_that_sees_nothing_of_what_is_shared_reads_its_own_alone(name):
+    config, params = golden()[name].config, golden()[name].params
+    hidden = caching.empty(config, 1, 9)
+    _, hidden = read(config, params, hidden, TOKENS[:1, :9], 0, (9,))
+    hidden = hidden._replace(positions=np.full((1, 9), NOWHERE, np.int32))
+    rest = caching.empty(config, 2, 15, shared=hidden)
+    found, _ = read(config, params, rest, TOKENS[:, 9:], 0, (14, 1))
+    np.testing.assert_allclose(found, decoder.apply(config, params, TOKENS[:, 9:]), **CLOSE)

@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from decoders import golden
+from decoders import NAMES, TOKENS, golden
 
 from sublim_jax import rng
 from sublim_jax.errors import InputError
-from sublim_jax.lm import batching, decoder, sampler, writing
+from sublim_jax.lm import batching, decoder, lora, sampler, writing
 from sublim_jax.lm.automaton import END, FORBIDDEN, Automaton, lifted
 from sublim_jax.lm.choosing import Choice, choose
+from sublim_jax.lm.dense import Turned
+from sublim_jax.lm.lora import Adapted
 from sublim_jax.lm.sampler import AS_IS, Limits, sample
 from sublim_jax.lm.scoring import score
 
@@ -140,6 +142,41 @@ def test_layers_may_be_given_one_by_one():
     one_by_one = decoder.unrolled(LLAMA.params)
     found = sample(LLAMA.config, one_by_one, PROMPTS, limits=LIMITS, stops=STOPS, key=KEY)
     assert_same(found, written())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("only", [None, np.array([3, 1, 8])], ids=["all", "some"])
+def test_parameters_laid_out_give_the_same_logits(name, only):
+    case = golden()[name]
+
+    @jax.jit
+    def logits(params):
+        return decoder.logits(
+            case.config, params, decoder.hidden(case.config, params, TOKENS), only=only
+        )
+
+    found = logits(sampler.laid_out(case.params))
+    known = case.logits if only is None else case.logits[..., only]
+    np.testing.assert_allclose(found, known, rtol=1e-5, atol=2e-5)
+
+
+def test_laying_out_leaves_adapted_kernels_alone_and_copies_no_table():
+    params = jax.tree.map(jnp.asarray, LLAMA.params)
+    up = params["layers"]["mlp"]["up"]
+    layers, inner, outer = up["kernel"].shape
+    thin = jnp.full((layers, inner, 2), 0.1), jnp.full((layers, 2, outer), 0.1)
+    up["kernel"] = Adapted(up["kernel"], *thin)
+    laid = sampler.laid_out(params)
+    assert isinstance(laid["layers"][0]["mlp"]["up"]["kernel"], Adapted)
+    assert isinstance(laid["layers"][0]["mlp"]["gate"]["kernel"], Turned)
+    assert jax.tree.structure(sampler.laid_out(laid)) == jax.tree.structure(laid)
+    found, known = (
+        jax.jit(decoder.apply, static_argnums=0)(LLAMA.config, of, TOKENS)
+        for of in (laid, lora.merge(params))
+    )
+    np.testing.assert_allclose(found, known, **CLOSE)
+    tables = params["embedding"]["table"], laid["embedding"]["table"], laid["head"]["kernel"].weight
+    assert len({table.unsafe_buffer_pointer() for table in tables}) == 1
 
 
 # Words over a, b and c: at most two a, then one b or two c.
