@@ -18,7 +18,7 @@ from sublim_jax.lm import decoder, precomputed, token_losses
 from sublim_jax.lm.chat import Row
 from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
-from sublim_jax.lm.packing import pack
+from sublim_jax.lm.packing import Packed, pack
 from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm.trained import Full, LoRA
 from sublim_jax.training import (
@@ -100,7 +100,7 @@ class Tuned(NamedTuple):
 def finetune(
     config: DecoderConfig,
     params: Params,
-    rows: Sequence[Row],
+    rows: Sequence[Row] | Packed,
     *,
     train: Full | LoRA = LORA,
     recipe: Recipe = GENTLE,
@@ -120,12 +120,15 @@ def finetune(
     Args:
         config: its shape.
         params: its parameters, layers stacked.
-        rows: texts, and which of their tokens are learned; see `sublim_jax.lm.row`.
+        rows: texts, and which of their tokens are learned; see `sublim_jax.lm.row`. Rows that
+            are packed already may have a residual stream for tokens, where the decoder is the upper
+            part of another one.
         train: what is trained.
         recipe: optimizer and length. A batch counts packed rows, its mean weighs tokens alike.
         teacher: whose distribution is learned at these tokens; by default the tokens are.
         start: where what is trained begins, as from ``train.start``; drawn by default.
-        length: of packed rows, in tokens; that of the longest text by default.
+        length: of packed rows, in tokens; that of the longest text by default. As `together`, it
+            says nothing of rows that are packed already.
         together: whether several texts share a row, without seeing each other.
         computing: how a step is computed.
         watch: what to observe of what is trained, and when.
@@ -139,7 +142,9 @@ def finetune(
             named is not there.
     """
     _check(config, train, recipe, teacher)
-    packed = pack(rows, length=length, together=together)
+    packed = rows
+    if not isinstance(packed, Packed):
+        packed = pack(packed, length=length, together=together)
     first = train.first(config)
     trained = train.start(config, params, key) if start is None else start
     top, above = decoder.upper(config, params, first)

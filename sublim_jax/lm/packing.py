@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from sublim_jax.errors import InputError
 from sublim_jax.lm.attention import NOWHERE
@@ -19,7 +19,8 @@ class Packed(NamedTuple):
     """Texts in rows of one length, and where the loss looks.
 
     Attributes:
-        tokens: of the texts, one behind another; 0 where there is none.
+        tokens: of the texts, one behind another; 0 where there is none. Or what lower layers have
+            made of them, a residual stream ``[rows, length, width]``.
         positions: of each token in its text; `NOWHERE` where there is none.
         segments: number of the text in its row, which is all that its tokens see.
         at: places whose next token belongs to a completion, 0 in spare ones.
@@ -27,7 +28,7 @@ class Packed(NamedTuple):
         weights: 1, or 0 for spare places.
     """
 
-    tokens: Int[np.ndarray, "rows length"]
+    tokens: Int[np.ndarray, "rows length"] | Float[Array, "rows length width"]
     positions: Int[np.ndarray, "rows length"]
     segments: Int[np.ndarray, "rows length"]
     at: Int[np.ndarray, "rows targets"]
