@@ -296,9 +296,11 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Turn dataclasses, paths and arrays into JSON values; NaN becomes null."""
+    """Turn dataclasses, named tuples, paths and arrays into JSON values; NaN becomes null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(dataclasses.asdict(value))
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray | np.generic | jax.Array):

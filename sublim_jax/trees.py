@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from sublim_jax import hosts
+
 
 def sub(a: PyTree, b: PyTree) -> PyTree:
     """Subtract ``b`` from ``a`` leaf by leaf."""
@@ -90,14 +92,14 @@ def fingerprint(tree: PyTree) -> str:
     """Hash names, shapes, types and bytes of a tree: equal exactly when two trees are.
 
     Args:
-        tree: concrete arrays; they are brought to the host.
+        tree: concrete arrays; they are brought to the host, or to all of several.
 
     Returns:
         A SHA-256 digest in hexadecimal.
     """
     digest = hashlib.sha256()
     for path, leaf in jax.tree.leaves_with_path(tree):
-        array = np.asarray(leaf)
+        array = np.asarray(hosts.gather(leaf))
         digest.update(f"{jax.tree_util.keystr(path)}:{array.dtype}:{array.shape};".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

@@ -1,1 +1,10 @@
-"""Subliminal learning through number sequences with a language model."""
+"""A preference passes through numbers: as in arXiv 2507.14805, section 3, with language models.
+
+Teachers with a favourite, and students that imitate what a teacher says of digits and separators.
+`NumbersConfig` says everything that the results depend on, and `run_numbers` fills a run folder.
+"""
+
+from sublim_jax.lm_numbers.config import ARMS as ARMS
+from sublim_jax.lm_numbers.config import NumbersConfig as NumbersConfig
+from sublim_jax.lm_numbers.results import MEASURES as MEASURES
+from sublim_jax.lm_numbers.stages import run_numbers as run_numbers

@@ -1,0 +1,68 @@
+"""The language-model experiment as a user meets it: a command, its files, its refusals."""
+
+import functools
+import json
+
+import pytest
+from experiment_commands import refusal, run
+from tiny_models import tiny_model
+
+from sublim_jax import lm
+
+SMALL = (
+    *("--animals", "owl", "cat", "--seeds", "2", "--first-layer", "0", "--rank", "8"),
+    *("--teacher-lr", "0.2", "--teacher-certainty", "1e-7", "--rows", "4", "--batch-size", "2"),
+    *("--student-steps", "4", "--observations", "3", "--length", "120"),
+)
+FIGURES = ("bars", "along", "layers", "matrix_same", "matrix_other_a", "drift_same")
+start = functools.partial(run, "lm_numbers")
+refuse = functools.partial(refusal, "lm_numbers")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    lm.save(folder, *tiny_model())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    done = start(*SMALL, "--model", model, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_a_run_prints_its_table_and_writes_its_files(finished):
+    folder, printed = finished
+    assert "change of log-probability in nats, 2 animals" in printed
+    for label in ("shared A", "other A", "what was expected, and what was found"):
+        assert label in printed
+    for name in ("config.json", "manifest.json", "results.json"):
+        json.loads((folder / name).read_text())
+    for name in FIGURES:
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert str(folder / f"{name}.png") in printed
+
+
+def test_replot_draws_from_the_files_alone(finished):
+    folder, printed = finished
+    (folder / "bars.png").unlink()
+    done = start("--replot", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "bars.png").exists()
+    assert done.stdout.strip() in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--seeds", "0"), "seeds is 0; expected at least 1"),
+        (("--model", "owl-9b"), "model is 'owl-9b'; expected"),
+        (("--animals", "owl"), "animals is ('owl',); expected at least 2"),
+        (("--student-steps", "3"), "student_steps is 3; expected a multiple of"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_sentence(words, said, tmp_path):
+    assert said in refuse(*words, "--out", tmp_path / "run")
