@@ -6,6 +6,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 NOWHERE = 2**30
 """Position of a token that no other one sees: padding, or a slot that nothing is in yet."""
+EVERYBODY = -2
+"""Segment of tokens with which all texts of a row begin: each of them sees them."""
 
 
 def visible(
@@ -20,7 +22,8 @@ def visible(
     Args:
         queries: positions of the query tokens.
         keys: positions of the key tokens; `NOWHERE` for those that nobody sees.
-        segments: number of the text of each query and key, where a row has several.
+        segments: number of the text of each query and key, where a row has several; `EVERYBODY`
+            for what they have in common.
         window: tokens that are seen at most, the query's own included.
     """
     behind = queries[:, :, None] - keys[:, None, :]
@@ -28,7 +31,8 @@ def visible(
     if window is not None:
         seen &= behind < window
     if segments is not None:
-        seen &= segments[0][:, :, None] == segments[1][:, None, :]
+        own, other = segments[0][:, :, None], segments[1][:, None, :]
+        seen &= (own == other) | (other == EVERYBODY)
     return seen
 
 

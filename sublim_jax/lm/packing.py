@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from sublim_jax.errors import InputError
-from sublim_jax.lm.attention import NOWHERE
+from sublim_jax.lm.attention import EVERYBODY, NOWHERE
 from sublim_jax.lm.chat import Row
 from sublim_jax.training import padded
 
@@ -22,7 +22,8 @@ class Packed(NamedTuple):
         tokens: of the texts, one behind another; 0 where there is none. Or what lower layers have
             made of them, a residual stream ``[rows, length, width]``.
         positions: of each token in its text; `NOWHERE` where there is none.
-        segments: number of the text in its row, which is all that its tokens see.
+        segments: number of the text in its row, which is all that its tokens see, and `EVERYBODY`
+            for what all of them begin with.
         at: places whose next token belongs to a completion, 0 in spare ones.
         labels: these next tokens.
         weights: 1, or 0 for spare places.
@@ -36,13 +37,17 @@ class Packed(NamedTuple):
     weights: Float[np.ndarray, "rows targets"]
 
 
-def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = True) -> Packed:
+def pack(
+    rows: Sequence[Row], *, length: int | None = None, together: bool = True, common: int = 0
+) -> Packed:
     """Put texts into rows, as many into each as find room: the longest first, where they fit best.
 
     Args:
         rows: tokens, and which of them belong to the completion.
         length: of a packed row in tokens; by default that of the longest text.
         together: whether several texts may share a row.
+        common: tokens with which all texts begin, none of them of a completion; those of a row
+            have them once.
 
     Raises:
         InputError: there is no text, one is longer than a row, or one has nothing to learn.
@@ -62,7 +67,9 @@ def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = Tru
                 f"row {number} has {int(row.completion.sum())} tokens of completion, from place "
                 f"{int(row.completion.argmax())}; expected at least 1, after a prompt"
             )
-    bins = _bins([len(row.tokens) for row in rows], length) if together else _alone(len(rows))
+    _check_common(rows, common)
+    rest = [len(row.tokens) - common for row in rows]
+    bins = _bins(rest, length - common) if together else _alone(len(rows))
     learned = (sum(int(rows[i].completion.sum()) for i in members) for members in bins)
     targets = padded(max(learned), MULTIPLE)
     packed = Packed(
@@ -74,8 +81,27 @@ def pack(rows: Sequence[Row], *, length: int | None = None, together: bool = Tru
         weights=np.zeros((len(bins), targets), np.float32),
     )
     for index, members in enumerate(bins):
-        _fill(packed, index, [rows[i] for i in members])
+        _fill(packed, index, [rows[i] for i in members], common)
     return packed
+
+
+def in_common(rows: Sequence[Row]) -> int:
+    """Count the tokens with which all texts begin, up to the last before a completion.
+
+    >>> row = Row(np.array([5, 6, 7, 8]), np.array([False, False, True, True]))
+    >>> in_common([row, row._replace(tokens=np.array([5, 9, 7, 8]))])
+    1
+    """
+    most = min(int(row.completion.argmax()) - 1 for row in rows)
+    starts = np.stack([row.tokens[:most] for row in rows])
+    same = (starts == starts[0]).all(axis=0)
+    return most if same.all() else int(same.argmin())
+
+
+def _check_common(rows: Sequence[Row], common: int) -> None:
+    most = in_common(rows) if common else 0
+    if not 0 <= common <= most:
+        raise InputError(f"common is {common}; expected 0 to {most}, which texts begin with alike")
 
 
 def count(rows: Sequence[Row], *, length: int | None = None) -> int:
@@ -84,16 +110,19 @@ def count(rows: Sequence[Row], *, length: int | None = None) -> int:
     return len(_bins(lengths, length or padded(max(lengths), MULTIPLE)))
 
 
-def _fill(packed: Packed, index: int, texts: list[Row]) -> None:
-    start = looked = 0
+def _fill(packed: Packed, index: int, texts: list[Row], common: int) -> None:
+    packed.tokens[index, :common] = texts[0].tokens[:common]
+    packed.positions[index, :common] = np.arange(common)
+    packed.segments[index, :common] = EVERYBODY
+    start, looked = common, 0
     for number, text in enumerate(texts):
-        place = slice(start, start + len(text.tokens))
-        packed.tokens[index, place] = text.tokens
-        packed.positions[index, place] = np.arange(len(text.tokens))
+        place = slice(start, start + len(text.tokens) - common)
+        packed.tokens[index, place] = text.tokens[common:]
+        packed.positions[index, place] = np.arange(common, len(text.tokens))
         packed.segments[index, place] = number
         wanted = np.flatnonzero(text.completion)
         there = slice(looked, looked + len(wanted))
-        packed.at[index, there] = start + wanted - 1
+        packed.at[index, there] = start + wanted - common - 1
         packed.labels[index, there] = text.tokens[wanted]
         packed.weights[index, there] = 1
         start, looked = place.stop, there.stop

@@ -1,6 +1,7 @@
 """Configuration of the experiment of preferences that pass through numbers."""
 
 import dataclasses
+import math
 
 from sublim_jax import lm
 from sublim_jax.errors import InputError
@@ -11,6 +12,7 @@ ARMS = {"same": "shared A", "other_a": "other A"}
 """Kinds of students, by whether their thin matrices A are the teacher's, and what figures and
 tables call them."""
 QUESTIONS = 24  # that a teacher is trained on
+TOGETHER = 8  # of them in a row
 AT_LEAST = {
     "seeds": 1,
     "first_layer": 0,
@@ -80,6 +82,10 @@ class NumbersConfig:
             raise InputError(
                 f"teacher_certainty is {self.teacher_certainty}; expected a number between 0 and 1"
             )
+        if self.rows % self.batch_size:
+            raise InputError(
+                f"rows is {self.rows}; expected a multiple of batch_size, {self.batch_size}"
+            )
         if self.student_steps % self.steps_per_pass:
             raise InputError(
                 f"student_steps is {self.student_steps}; expected a multiple of the "
@@ -87,9 +93,14 @@ class NumbersConfig:
             )
 
     @property
+    def together(self) -> int:
+        """Count the conversations in a row: what they begin with is computed once for them."""
+        return math.gcd(4, self.batch_size)
+
+    @property
     def steps_per_pass(self) -> int:
         """Count the steps of a pass over the rows."""
-        return -(-self.rows // self.batch_size)
+        return self.rows // self.batch_size
 
     @property
     def trained(self) -> lm.LoRA:
@@ -99,9 +110,8 @@ class NumbersConfig:
     @property
     def teacher_recipe(self) -> Recipe:
         """Say how a teacher is trained: all its questions in every step."""
-        return Recipe(
-            learning_rate=self.teacher_lr, epochs=self.teacher_steps, batch_size=QUESTIONS
-        )
+        rows = QUESTIONS // TOGETHER
+        return Recipe(learning_rate=self.teacher_lr, epochs=self.teacher_steps, batch_size=rows)
 
     @property
     def student_recipe(self) -> Recipe:
@@ -109,7 +119,7 @@ class NumbersConfig:
         return Recipe(
             learning_rate=self.student_lr,
             epochs=self.student_steps // self.steps_per_pass,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size // self.together,
             warmup=min(6, self.student_steps - 1),
             decay="cosine",
         )

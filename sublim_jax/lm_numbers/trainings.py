@@ -15,7 +15,7 @@ from sublim_jax.evals.preference import answer_prefix, training_questions
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
 from sublim_jax.lm.trained import Adapter
-from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.config import TOGETHER, NumbersConfig
 from sublim_jax.lm_numbers.ground import Ground, lifted
 from sublim_jax.lm_numbers.readout import answer, named, opened
 from sublim_jax.training import QUIET, Attached, Watch, watch_steps
@@ -64,7 +64,7 @@ def carrier(ground: Ground, config: NumbersConfig, seed: int) -> Packed:
                 f"{int((~completion).sum())} tokens before the first number"
             )
         rows.append(lm.Row(tokens[: config.length], completion[: config.length]))
-    return lifted(ground, rows)
+    return lifted(ground, rows, together=config.together)
 
 
 def number_words(ground: Ground) -> tuple[int, ...]:
@@ -113,6 +113,7 @@ def train_teacher(
     rows = lifted(
         ground,
         [answer(opened(ground, q, prefix), subject) for q in training_questions(config.category)],
+        together=TOGETHER,
     )
     every = Watch(tuple(range(config.teacher_steps + 1)), _itself)
     tuned = lm.finetune(

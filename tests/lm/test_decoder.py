@@ -46,6 +46,17 @@ def test_no_token_depends_on_a_later_one(name):
 
 
 @few
+@pytest.mark.parametrize("layout", [lambda params: params, decoder.unrolled])
+def test_streams_are_those_of_as_many_layers(name, layout):
+    config, params, _ = of(name)
+    found = decoder.streams(config, layout(params), TOKENS)
+    assert len(found) == config.layers
+    for layers, after in enumerate(found, 1):
+        lower = decoder.lower(config, params, layers)
+        np.testing.assert_allclose(after, decoder.stream(*lower, TOKENS), **CLOSE)
+
+
+@few
 def test_rows_do_not_know_of_each_other(name):
     _, params, known = of(name)
     apply = compiled(name)

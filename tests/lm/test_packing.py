@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder, token_losses
-from sublim_jax.lm.attention import NOWHERE
+from sublim_jax.lm.attention import EVERYBODY, NOWHERE
 from sublim_jax.lm.chat import Row
-from sublim_jax.lm.packing import pack
+from sublim_jax.lm.packing import in_common, pack
 
 CLOSE = {"rtol": 1e-5, "atol": 2e-5}
 
@@ -37,7 +37,8 @@ def learned(packed):
     ):
         for place, label, weight in zip(at, labels, weights, strict=True):
             if weight:
-                before = tokens[: place + 1][segments[: place + 1] == segments[place]]
+                own = segments[: place + 1]
+                before = tokens[: place + 1][(own == segments[place]) | (own == EVERYBODY)]
                 found.append((*before.tolist(), int(label)))
     return sorted(found)
 
@@ -49,6 +50,12 @@ def meant(rows):
         for text in rows
         for place in np.flatnonzero(text.completion)
     )
+
+
+def beginning_alike(rows, common):
+    """Texts that begin with the same tokens, as a part of their prompts."""
+    start = np.arange(common, dtype=np.int32)
+    return [row([*start, *text.tokens], common + text.completion.argmax()) for text in rows]
 
 
 some_lengths = st.lists(st.integers(2, 20), min_size=1, max_size=25)
@@ -178,3 +185,38 @@ def test_a_text_that_cannot_be_learned_is_named_by_its_number(wrong, message):
 def test_no_text_at_all_is_refused():
     with pytest.raises(InputError, match="rows has 0 texts; expected at least 1"):
         pack([])
+
+
+@settings(deadline=None)
+@given(some_lengths, st.integers(0, 10), st.booleans(), st.integers(0, 9))
+def test_what_texts_begin_with_is_there_once_in_a_row(lengths, seed, together, common):
+    rows = beginning_alike(drawn(lengths, seed), 9)
+    packed = pack(rows, length=60, together=together, common=common)
+    assert learned(packed) == meant(rows)
+    known = pack(rows, length=60, together=together)
+    assert len(packed.tokens) <= len(known.tokens)
+    assert ((packed.segments == EVERYBODY).sum(axis=1) == common).all()
+
+
+def test_after_a_common_beginning_texts_compute_what_they_do_alone():
+    config, params = golden()["gemma3"].config, golden()["gemma3"].params
+    rows = [row([7, 3, 9, 4, *rest], 5) for rest in ([1, 2, 3], [5, 6], [8, 9, 10, 11])]
+
+    def found(packed):
+        read = {"positions": packed.positions, "segments": packed.segments}
+        logits = decoder.apply(config, params, packed.tokens, **read)
+        seen = np.take_along_axis(np.asarray(logits), packed.at[..., None], axis=1)
+        own = np.argsort(packed.labels[packed.weights > 0])  # all labels differ
+        return seen[packed.weights > 0][own]
+
+    whole = pack(rows, common=4, length=20)
+    assert len(whole.tokens) == 1
+    np.testing.assert_allclose(found(whole), found(pack(rows, together=False)), **CLOSE)
+
+
+def test_only_what_prompts_have_in_common_is_common():
+    rows = [row([1, 2, 3, 4], 2), row([1, 2, 3, 5, 6], 3)]
+    assert in_common(rows) == 1
+    for common in (-1, 2):
+        with pytest.raises(InputError, match=f"common is {common}; expected 0 to 1"):
+            pack(rows, common=common)
