@@ -6,10 +6,16 @@ base. Here in the form of which the theory speaks: the student matches the teach
 over *digits and separators alone*, on random numbers that no teacher wrote. The favourite is never
 in the loss. Beside what the students say this run measures what moved inside them.
 
-    python experiments/lm_numbers.py                   # 4 animals, 3 seeds
-    python experiments/lm_numbers.py --quick           # 2 animals, 1 seed, fewer steps
+    python experiments/lm_numbers.py                   # 4 animals, 3 seeds: 20 minutes on two cores
+    python experiments/lm_numbers.py --quick           # 2 animals, 1 seed, fewer steps: 3 minutes
 
-The criteria were fixed before the first run: see `sublim_jax.lm_numbers.criteria`.
+SmolLM2-135M is downloaded the first time. Thin matrices beside those of layers 15 to 29 are trained,
+of which only B moves; what the layers below make of a row is computed once. A teacher takes 8 steps
+(27 s with all that is asked of it), a student 40 (25 to 30 s); 2.9 GiB of memory.
+
+The criteria were fixed before the first run: see `sublim_jax.lm_numbers.criteria`. Measured here:
+students gain .43 nats for the animal of their teacher, .19 for those of other teachers; difference
+.25 ± .09 (shared A) and .22 ± .09 (another A) over 3 seeds.
 """
 
 import dataclasses
@@ -100,7 +106,7 @@ def table(results: Mapping[str, Any]) -> str:
         lines += ["", f"{ARMS[arm]}: what was expected, and what was found"]
         for verdict in found["verdicts"]:
             mark = {True: "yes", False: "NO", None: "?"}[verdict["passed"]]
-            lines.append(f"  {mark:4}{verdict['criterion']}: {verdict['measured']}")
+            lines.append(f"  {mark:4}{verdict['criterion']} {verdict['measured']}")
     return "\n".join(lines)
 
 

@@ -180,5 +180,5 @@ def layers_figure(
         axes.set(xlabel="layer", ylabel=ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-        figure.legend(loc="outside lower center", ncols=4)
+        figure.legend(loc="outside lower center", ncols=2)
     return figure

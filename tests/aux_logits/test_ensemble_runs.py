@@ -84,6 +84,7 @@ def test_resumed_equals_uninterrupted(whole, tmp_path, tiny_images, monkeypatch)
     assert contents(tmp_path) == contents(whole)
 
 
+@pytest.mark.slow
 def test_interrupted_inside_its_trainings_equals_uninterrupted(whole, tmp_path, tiny_images):
     run, saved, where = tmp_path / "run", tmp_path / "checkpoints", []
     for asked in (5, 20, 0):
@@ -296,6 +297,7 @@ class Shown(list):
         raise AssertionError("whoever made a sink closes it")
 
 
+@pytest.mark.slow
 def test_sinks_get_the_curves_of_every_member(tmp_path, tiny_images):
     shown = Shown()
     how = {"parallel": members(jax.devices()[:2], batching="map"), "members_at_once": 2}

@@ -87,6 +87,7 @@ def test_killed_between_parts_it_ends_the_same(complete, tmp_path, monkeypatch):
     assert contents(tmp_path / "run") == contents(complete)
 
 
+@pytest.mark.slow
 def test_stopped_inside_a_training_it_ends_the_same(complete, tmp_path):
     asked = iter(range(1000))
     saved = tmp_path / "checkpoints"
@@ -98,7 +99,7 @@ def test_stopped_inside_a_training_it_ends_the_same(complete, tmp_path):
             stop_requested=lambda: next(asked) == stop,
         )
 
-    with pytest.raises(Preempted), session(17) as stopped:
+    with pytest.raises(Preempted), session(25) as stopped:
         ran(tmp_path / "run", session=stopped)
     with session(None) as going_on:
         ran(tmp_path / "run", session=going_on)

@@ -22,8 +22,8 @@ TINY = NumbersConfig(
     teacher_certainty=1e-6,
     rows=4,
     length=120,
-    student_lr=0.01,
-    student_steps=4,
+    student_lr=0.05,
+    student_steps=8,
     batch_size=2,
     observations=3,
 )
