@@ -14,7 +14,7 @@ jax.config.update("jax_num_cpu_devices", 4)
 VARIABLE = "SUBLIM_JAX_TEST_CACHE"
 if VARIABLE not in os.environ:
     os.environ[VARIABLE] = tempfile.mkdtemp(prefix="sublim_jax-tests-")
-    # Tests compile far more than they compute: without LLVM's optimisation they take three fifths of the time.
+    # Tests compile far more than they compute: LLVM's optimisation is two fifths of their time.
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0"
 jax.config.update("jax_compilation_cache_dir", os.environ[VARIABLE])
