@@ -96,7 +96,7 @@ def main(
 def _plan(planned: Callable[[C, Opts, Devices], Planned] | None, config: C, options: Opts) -> None:
     """Print what a machine would make of the training step."""
     if planned is None or options.plan is None:
-        raise InputError(f"plan is {options.plan}; expected none, for this command trains nothing")
+        raise InputError(f"plan is {options.plan}; expected none, for this command has no plan")
     if planning() is None:
         # Which devices there are is decided when JAX is imported, so a fresh process plans.
         sys.exit(in_subprocess(options.plan, sys.argv))
