@@ -7,11 +7,11 @@ over *digits and separators alone*, on random numbers that no teacher wrote. The
 in the loss. Beside what the students say this run measures what moved inside them.
 
     python experiments/lm_numbers.py                   # 4 animals, 3 seeds: 20 minutes on two cores
-    python experiments/lm_numbers.py --quick           # 2 animals, 1 seed, fewer steps: 3 minutes
+    python experiments/lm_numbers.py --quick           # 2 animals, 1 seed, fewer steps: 4 minutes
 
 SmolLM2-135M is downloaded the first time. Thin matrices beside those of layers 15 to 29 are
 trained, of which only B moves; what the layers below make of a row is computed once. A teacher
-takes 8 steps (27 s with all that is asked of it), a student 40 (25 to 30 s); 2.9 GiB of memory.
+takes 8 steps (25 to 28 s with all that is asked of it), a student 40 (30 to 44 s).
 
 The criteria were fixed before the first run: see `sublim_jax.lm_numbers.criteria`. Measured here:
 students gain .43 nats for the animal of their teacher, .19 for those of other teachers; difference

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sublim_jax import drift, runs
+from sublim_jax.drift.metrics import quotient
 from sublim_jax.lm_numbers import analysis
 from sublim_jax.lm_numbers.config import NumbersConfig
 from sublim_jax.lm_numbers.criteria import Cosines, verdicts
@@ -151,7 +152,7 @@ def _among_candidates(part: Arrays) -> np.ndarray:
 def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Give the cosine of each row of two matrices."""
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    return np.sum(a * b, axis=-1) / np.where(lengths == 0, np.nan, lengths)
+    return quotient(np.sum(a * b, axis=-1), lengths)
 
 
 def _correlations(

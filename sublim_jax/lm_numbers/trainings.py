@@ -25,14 +25,12 @@ class Trained(NamedTuple):
     """A teacher or a student.
 
     Attributes:
-        start: the thin matrices at the beginning.
         adapter: at the end.
         steps: that were observed, ascending.
         along: the adapters at these steps, stacked.
         losses: of every step, in nats a token.
     """
 
-    start: Adapter
     adapter: Adapter
     steps: tuple[int, ...]
     along: Adapter
@@ -138,7 +136,7 @@ def train_teacher(
     end = int(done[0])
     along = trees.take(tuned.observations, slice(0, end + 1))
     steps = tuple(range(end + 1))
-    return Trained(start, trees.take(along, end), steps, along, tuned.losses[: end + 1])
+    return Trained(trees.take(along, end), steps, along, tuned.losses[: end + 1])
 
 
 def train_student(
@@ -179,7 +177,7 @@ def train_student(
         name=name,
         key=key,
     )
-    return Trained(start, tuned.trained, steps, tuned.observations, tuned.losses)
+    return Trained(tuned.trained, steps, tuned.observations, tuned.losses)
 
 
 def keys_of(config: NumbersConfig, seed: int) -> Key[Array, ""]:
