@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sublim_jax.plots.style import GREY, STYLE, looks
+from sublim_jax.plots.style import GREY, STYLE, dots, looks
 from sublim_jax.stats import t_interval
 
 
@@ -190,18 +190,7 @@ def scatter_panels(
         grid = figure.subplots(1, len(clouds), sharey=True, squeeze=False)[0]
         for axes, cloud in zip(grid, clouds, strict=True):
             for name, points in cloud.points.items():
-                look = look_of[name]
-                axes.plot(
-                    points,
-                    heights[name],
-                    look.marker,
-                    ms=6,
-                    mec="white",
-                    mew=0.5,
-                    alpha=0.85,
-                    color=look.color,
-                    label=name,
-                )
+                dots(axes, points, heights[name], look_of[name], name)
             axes.set_xlabel(cloud.xlabel)
         grid[0].set_ylabel(ylabel)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sublim_jax.errors import InputError
 from sublim_jax.plots.preference import band
-from sublim_jax.plots.style import GREY, STYLE, Look, looks
+from sublim_jax.plots.style import GREY, STYLE, Look, dots, looks
 from sublim_jax.stats import Interval, rank_correlation, t_interval
 
 IN_A_ROW = 3
@@ -109,17 +109,7 @@ def _cloud(
 ) -> None:
     for name, look in look_of.items():
         here = drawn_as == name
-        axes.plot(
-            values[here],
-            trait[here],
-            look.marker,
-            ms=5.5,
-            mec="white",
-            mew=0.5,
-            alpha=0.85,
-            color=look.color,
-            label=name,
-        )
+        dots(axes, values[here], trait[here], look, name, size=5.5)
     axes.axhline(0, color=GREY, lw=0.8, zorder=0)
     axes.locator_params(axis="x", nbins=5)
 

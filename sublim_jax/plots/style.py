@@ -61,6 +61,21 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
     }
 
 
+def dots(axes: Axes, x: Any, y: Any, look: Look, label: str, *, size: float = 6) -> None:
+    """Draw the points of an arm, that many points high."""
+    axes.plot(
+        x,
+        y,
+        look.marker,
+        ms=size,
+        mec="white",
+        mew=0.5,
+        alpha=0.85,
+        color=look.color,
+        label=label,
+    )
+
+
 def panels(
     count: int, *, title: str, size: tuple[float, float] = (4.6, 3.8)
 ) -> tuple[Figure, list[Axes]]:
