@@ -149,8 +149,8 @@ def name_of(pair: Mapping[str, Any]) -> str:
     return name if pair["arm"] == MAIN else f"{name}, other start"
 
 
-def _interval(ends: Sequence[float | None]) -> str:
-    mean, low, high = read_interval(ends)
+def _interval(written: Mapping[str, float | None]) -> str:
+    mean, low, high = read_interval(written)
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 

@@ -93,14 +93,14 @@ def read_points(results: Mapping[str, Any]) -> list[transfer.Point]:
 def read_correlations(results: Mapping[str, Any]) -> dict[str, dict[str, Interval]]:
     """Give the correlations of results that were read from a file."""
     return {
-        points: {name: read_interval(ends) for name, ends in found.items()}
+        points: {name: read_interval(written) for name, written in found.items()}
         for points, found in results["correlations"].items()
     }
 
 
-def read_interval(ends: Sequence[float | None]) -> Interval:
+def read_interval(written: Mapping[str, float | None]) -> Interval:
     """Give an interval that was read from a file."""
-    return Interval(*(np.array(np.nan if end is None else end) for end in ends))
+    return Interval(*(np.array(written[name], np.float64) for name in Interval._fields))
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -166,9 +166,10 @@ def _contrasts(results: Mapping[str, Any]) -> list[str]:
     if not results["contrasts"]:
         return []
     lines = [f"\n{'accuracy':58}{'first':>15}{'second':>15}{'difference':>16}"]
-    for question, *intervals in results["contrasts"]:
-        cells = (f"{plus_minus(read_interval(ends)):>15}" for ends in intervals)
-        lines.append(f"{question:58}{''.join(cells)}")
+    for contrast in results["contrasts"]:
+        values = (contrast[name] for name in ("first", "second", "difference"))
+        cells = (f"{plus_minus(read_interval(written)):>15}" for written in values)
+        lines.append(f"{contrast['question']:58}{''.join(cells)}")
     return lines
 
 
