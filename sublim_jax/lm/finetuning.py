@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax.errors import InputError
@@ -73,11 +74,12 @@ class Teacher(NamedTuple):
 
     Attributes:
         params: of a decoder of the student's shape.
-        only: words over which its softmax is taken; the whole vocabulary by default.
+        rows: what it reads in place of the student's rows, with as many completions at the same
+            places of `Packed.at`; the student's by default. A system prompt is in here alone.
     """
 
     params: Params
-    only: tuple[int, ...] | None = None
+    rows: Packed | None = None
 
 
 class Tuned(NamedTuple):
@@ -105,6 +107,7 @@ def finetune(
     train: Full | LoRA = LORA,
     recipe: Recipe = GENTLE,
     teacher: Teacher | None = None,
+    only: Sequence[int] | None = None,
     start: PyTree | None = None,
     length: int | None = None,
     together: bool = True,
@@ -126,6 +129,7 @@ def finetune(
         train: what is trained.
         recipe: optimizer and length. A batch counts packed rows, its mean weighs tokens alike.
         teacher: whose distribution is learned at these tokens; by default the tokens are.
+        only: words over which every softmax is taken, a teacher's too; by default the vocabulary.
         start: where what is trained begins, as from ``train.start``; drawn by default.
         length: of packed rows, in tokens; that of the longest text by default. As `together`, it
             says nothing of rows that are packed already.
@@ -141,10 +145,12 @@ def finetune(
         InputError: a text is too long or has no completion, or a layer, a matrix or a word that is
             named is not there.
     """
-    _check(config, train, recipe, teacher)
+    _check(config, train, recipe, only)
     packed = rows
     if not isinstance(packed, Packed):
         packed = pack(packed, length=length, together=together)
+    if only is not None and teacher is None:
+        packed = packed._replace(labels=_places(packed, only))
     first = train.first(config)
     trained = train.start(config, params, key) if start is None else start
     top, above = decoder.upper(config, params, first)
@@ -154,12 +160,14 @@ def finetune(
     if first:
         lower = decoder.lower(config, params, first)
         data["tokens"] = _cast(precomputed.streams(*lower, packed, parallel), computing.dtype)
-    head, only = None, None
+    head = None
     if teacher is not None:
-        found = precomputed.hidden_at(config, teacher.params, packed, parallel)
+        read = _read_by(teacher, packed)
+        found = precomputed.hidden_at(config, teacher.params, read, parallel)
         data["teacher"] = _cast(found, computing.dtype)
-        head, only = _cast(_head(teacher.params), computing.dtype), teacher.only or ()
-    fit = training(top, inside, recipe, computing, watch, parallel, only)
+        head = _cast(_head(teacher.params), computing.dtype)
+    words = None if only is None else tuple(only)
+    fit = training(top, inside, recipe, computing, watch, parallel, words)
     fitted = fit(
         trained,
         data,
@@ -178,10 +186,45 @@ def _head(params: Params) -> Params:
     return {name: part for name, part in params.items() if name in ("embedding", "head")}
 
 
+def _places(packed: Packed, only: Sequence[int]) -> np.ndarray:
+    """Give the places of the labels among some words.
+
+    Raises:
+        InputError: a label is none of them.
+    """
+    words = np.asarray(only)
+    order = np.argsort(words)
+    found = order[np.minimum(np.searchsorted(words, packed.labels, sorter=order), len(words) - 1)]
+    strange = (words[found] != packed.labels) & (packed.weights > 0)
+    if strange.any():
+        raise InputError(
+            f"rows have the label {int(packed.labels[strange][0])}; expected some of only"
+        )
+    return found.astype(np.int32)
+
+
+def _read_by(teacher: Teacher, packed: Packed) -> Packed:
+    """Give what a teacher reads.
+
+    Raises:
+        InputError: it says nothing of some places of the student's rows.
+    """
+    if teacher.rows is None:
+        return packed
+    if not np.array_equal(teacher.rows.weights, packed.weights):
+        raise InputError(
+            f"the teacher's rows have {int(teacher.rows.weights.sum())} tokens of completions; "
+            f"expected those of the student's, {int(packed.weights.sum())}, row by row"
+        )
+    return teacher.rows
+
+
 def _check(
-    config: DecoderConfig, train: Full | LoRA, recipe: Recipe, teacher: Teacher | None
+    config: DecoderConfig, train: Full | LoRA, recipe: Recipe, only: Sequence[int] | None
 ) -> None:
-    for word in () if teacher is None else teacher.only or ():
+    if only is not None and not only:
+        raise InputError("only has 0 words; expected at least 1")
+    for word in only or ():
         if not 0 <= word < config.vocabulary:
             raise InputError(f"only has {word}; expected numbers from 0 to {config.vocabulary - 1}")
     if isinstance(train, LoRA) and not train.train_a and recipe.weight_decay:

@@ -16,7 +16,9 @@ from tuning import KEY, PLAIN, by_hand, model, moved, texts
 from sublim_jax import trees
 from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder, lora
+from sublim_jax.lm.chat import Row
 from sublim_jax.lm.finetuning import Computing, Teacher, finetune
+from sublim_jax.lm.packing import pack
 from sublim_jax.lm.trained import Full, LoRA
 from sublim_jax.training import Recipe
 
@@ -80,14 +82,50 @@ def teaching(teacher, **options):
 )
 def test_a_teacher_is_imitated_on_its_words(train, only, chunk):
     config, params = model(LLAMA)
-    teacher, how = moved(params), {"train": train, "computing": Computing(chunk=chunk)}
-    found = teaching(Teacher(teacher, only), **how)
+    teacher = moved(params)
+    how = {"train": train, "only": only, "computing": Computing(chunk=chunk)}
+    found = teaching(Teacher(teacher), **how)
     close(found, by_hand(config, params, texts(), train, PLAIN, teacher=teacher, only=only))
     assert found.losses[-1] < found.losses[0]
-    agreed = teaching(Teacher(params, only), **how)
+    agreed = teaching(Teacher(params), **how)
     np.testing.assert_allclose(agreed.losses, 0, atol=1e-6)
     start = train.start(config, params, KEY)
     chex.assert_trees_all_close(agreed.trained, start, rtol=0, atol=1e-5)
+
+
+def test_hard_tokens_may_be_learned_among_some_words():
+    learned = {int(token) for row in texts() for token in row.tokens[row.completion]}
+    only = (*sorted(learned, reverse=True), *sorted(set(range(40)) - learned)[:3])
+    found = teaching(None, only=only)
+    close(found, by_hand(*model(LLAMA), texts(), THIN, PLAIN, only=only))
+    with pytest.raises(InputError, match=f"rows have the label {only[0]}; expected some of only"):
+        teaching(None, only=only[1:])
+
+
+def test_a_teacher_may_read_what_the_student_does_not():
+    config, params = model(LLAMA)
+    rows, heard = texts(), np.array([7, 3, 21], np.int32)
+    longer = [
+        Row(np.concatenate([heard, row.tokens]), np.concatenate([heard < 0, row.completion]))
+        for row in rows
+    ]
+    packed, told = (pack(some, together=False) for some in (rows, longer))
+    student = finetune(
+        *(config, params, packed),
+        **{"train": THIN, "recipe": PLAIN, "key": KEY},
+        teacher=Teacher(params, told),
+    )
+    # A student that reads the same, too, has nothing to learn.
+    same = finetune(
+        *(config, params, told),
+        **{"train": THIN, "recipe": PLAIN, "key": KEY},
+        teacher=Teacher(params, told),
+    )
+    np.testing.assert_allclose(same.losses, 0, atol=1e-6)
+    assert student.losses[0] > 0.01
+    assert student.losses[-1] < student.losses[0]
+    with pytest.raises(InputError, match="teacher's rows have .* expected those of the student's"):
+        finetune(config, params, packed, teacher=Teacher(params, pack(rows[:3])), key=KEY)
 
 
 def test_a_teacher_may_have_a_low_rank_part_that_shares_a_with_the_student():
@@ -189,8 +227,9 @@ def test_upper_layers_go_on_from_what_lower_ones_make(name, form):
         ({"train": LoRA(layers=(1, 3))}, r"layers is \(1, 3\); expected .* at most 2"),
         ({"train": LoRA(targets=("gate_up",))}, "target is 'gate_up'; expected one of"),
         ({"train": Full(matching="qury")}, "matching is 'qury'; expected part of"),
-        ({"teacher": Teacher({}, (3, 40))}, "only has 40; expected numbers from 0 to 39"),
-        ({"teacher": Teacher({}, (-1,))}, "only has -1; expected numbers from 0 to 39"),
+        ({"only": (3, 40)}, "only has 40; expected numbers from 0 to 39"),
+        ({"only": (-1,)}, "only has -1; expected numbers from 0 to 39"),
+        ({"only": ()}, "only has 0 words; expected at least 1"),
         (
             {"train": LoRA(train_a=False), "recipe": Recipe(weight_decay=0.1)},
             "weight_decay is 0.1 with train_a false; expected 0",

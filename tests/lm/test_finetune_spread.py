@@ -31,8 +31,9 @@ DROPOUT = LoRA(rank=2, layers=(1, 3), dropout=0.3)
 
 def tuned(train, *, name="gemma3", only=None, **options):
     config, params = model(name)
-    teacher = None if only is None else Teacher(tuning.moved(params), only)
-    given = {"train": train, "recipe": RECIPE, "together": False, "key": KEY, "teacher": teacher}
+    teacher = None if only is None else Teacher(tuning.moved(params))
+    given = {"train": train, "recipe": RECIPE, "together": False, "key": KEY}
+    given |= {"teacher": teacher, "only": only}
     return finetune(config, params, texts(), **given, **options)
 
 

@@ -57,7 +57,9 @@ def loss_by_hand(config, rows, train, params, trained, teacher=None, only=None):
         return jax.nn.log_softmax(logits if words is None else logits[:, words])
 
     if teacher is None:
-        return -jnp.mean(seen(joint)[np.arange(len(at)), tokens[of, at]])
+        labels = tokens[of, at]
+        labels = labels if only is None else np.array([only.index(label) for label in labels])
+        return -jnp.mean(seen(joint)[np.arange(len(at)), labels])
     known = seen(teacher)
     return jnp.mean(jnp.sum(jnp.exp(known) * (known - seen(joint)), axis=1))
 
