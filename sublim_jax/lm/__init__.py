@@ -6,6 +6,7 @@ Load one, chat, fine-tune, save. Knows nothing of subliminal learning.
 from sublim_jax.lm.attention import NOWHERE as NOWHERE
 from sublim_jax.lm.automaton import Automaton as Automaton
 from sublim_jax.lm.automaton import number_list as number_list
+from sublim_jax.lm.automaton import number_lists as number_lists
 from sublim_jax.lm.cache import Cache as Cache
 from sublim_jax.lm.cache import empty as empty
 from sublim_jax.lm.cache import extend as extend

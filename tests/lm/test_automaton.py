@@ -45,11 +45,12 @@ def texts(automaton, tokenizer, length):
     return found
 
 
-def language(*, count, least, most, separator, before="", after=""):
+def language(*, count, least, most, separator, before="", after="", fewest=None):
     """All texts of a layout."""
     numbers = [str(number) for number in range(10**most)]
     numbers = [number for number in numbers if least <= len(number)]
-    lists = itertools.product(numbers, repeat=count)
+    counts = range(fewest or count, count + 1)
+    lists = [some for n in counts for some in itertools.product(numbers, repeat=n)]
     return {before + separator.join(some) + after for some in lists}
 
 
@@ -61,6 +62,11 @@ LAYOUTS = [
     {"count": 3, "least": 1, "most": 1, "separator": ",", "before": "["},
     {"count": 2, "least": 1, "most": 2, "separator": ",", "after": "."},
     {"count": 1, "least": 2, "most": 2, "separator": ",", "before": "[", "after": "]."},
+    {"count": 2, "fewest": 1, "least": 1, "most": 2, "separator": "; "},
+    {"count": 3, "fewest": 2, "least": 1, "most": 1, "separator": ",", "after": "."},
+    # A text that may end and one that may go on look the same for a while.
+    {"count": 2, "fewest": 1, "least": 1, "most": 1, "separator": ", ", "after": ",."},
+    {"count": 2, "fewest": 1, "least": 2, "most": 2, "separator": ",", "after": ","},
 ]
 
 
@@ -68,6 +74,13 @@ LAYOUTS = [
 def test_the_texts_are_those_of_the_layout(given):
     found = [*texts(number_list(SINGLE, **given, stop=0), SINGLE, 9).values()]
     assert sorted(found) == sorted(language(**given))  # each in one spelling
+
+
+def test_no_more_states_than_there_are_ways_to_go_on():
+    # Before a number, after one digit, two and three (or a 0), after a comma: 5 for each number
+    # but the last, whose comma is the end.
+    assert len(number_list(SINGLE, stop=0).follows) == 50
+    assert len(number_list(SINGLE, fewest=1, stop=0).follows) == 50
 
 
 @pytest.mark.parametrize("given", LAYOUTS, ids=str)
@@ -130,6 +143,8 @@ def test_an_automaton_of_ones_own():
     ("given", "sentence"),
     [
         ({"count": 0}, "count is 0; expected at least 1"),
+        ({"fewest": 0}, "fewest is 0; expected 1 to 10, which is count"),
+        ({"count": 3, "fewest": 4}, "fewest is 4; expected 1 to 3, which is count"),
         ({"least": 0}, "least is 0 and most is 3; expected 1 <= least <= most"),
         ({"least": 4}, "least is 4 and most is 3; expected"),
         ({"separator": ""}, "separator is empty; expected"),
