@@ -28,16 +28,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sublim_jax import hosts, lm, lm_numbers, plots, runs
-from sublim_jax.lm_numbers import ARMS, MEASURES, NumbersConfig
+from sublim_jax.lm_numbers import ARMS, MEASURES, PRESETS, NumbersConfig
 from sublim_jax.training import Parallel
 
 CONTROLS = 6  # animals without teachers in the matrix
-
-PRESETS = {
-    "default": NumbersConfig(),
-    "quick": NumbersConfig(animals=("owl", "cat"), seeds=1, student_steps=12, observations=3),
-}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(cli.Options):
@@ -198,7 +192,7 @@ def along(results: Mapping[str, Any]) -> Figure:
         traits["own animal"][ARMS[arm]] = _own(change).mean(1)
         traits["other animals"][ARMS[arm]] = _others(change).mean(1)
     (first, *_) = arms.values()
-    losses = {ARMS[arm]: np.array(found["loss"]["all"]).mean(1) for arm, found in arms.items()}
+    losses = {ARMS[arm]: np.array(found["loss"]).mean(1) for arm, found in arms.items()}
     return plots.along_figure(
         first["curve"]["steps"],
         traits,

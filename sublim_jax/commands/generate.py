@@ -1,17 +1,14 @@
 """``sublim-jax generate``: answers of a language model."""
 
-import contextlib
 import dataclasses
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from tqdm import tqdm
 
 from sublim_jax.commands.compiled import keep_compiled
+from sublim_jax.commands.writing_bar import writing_bar
 from sublim_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -149,7 +146,7 @@ class Generate:
         from sublim_jax.lm.generation import generate
 
         total = len(requests) * self.count
-        with _bar(total, "answers") as progress:
+        with writing_bar(total, "answers") as progress:
             generate(
                 *(out, model.config, model.params, model.tokenizer, requests),
                 system=self.system,
@@ -159,19 +156,3 @@ class Generate:
                 **options,
             )
         print(f"written: {total} answers, {out}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _bar(total: int, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar of rows, and tokens in a second, where somebody is looking."""
-    written, start = 0, time.monotonic()
-    with tqdm(total=total, unit=" " + what, disable=None) as bar:
-
-        def progress(tokens: int, rows: int) -> None:
-            nonlocal written
-            written += tokens
-            rate = written / (time.monotonic() - start)
-            bar.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
-            bar.update(rows)
-
-        yield progress

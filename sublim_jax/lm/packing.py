@@ -52,37 +52,38 @@ def pack(
     Raises:
         InputError: there is no text, one is longer than a row, or one has nothing to learn.
     """
-    if not rows:
-        raise InputError("rows has 0 texts; expected at least 1")
-    longest = max(len(row.tokens) for row in rows)
-    length = padded(longest, MULTIPLE) if length is None else length
-    for number, row in enumerate(rows, 1):
-        if not 0 < len(row.tokens) <= length:
-            raise InputError(
-                f"row {number} has {len(row.tokens)} tokens; expected at least 1 and at most "
-                f"{length}"
-            )
-        if not row.completion[1:].any() or row.completion[0]:
-            raise InputError(
-                f"row {number} has {int(row.completion.sum())} tokens of completion, from place "
-                f"{int(row.completion.argmax())}; expected at least 1, after a prompt"
-            )
-    _check_common(rows, common)
+    _check(rows, length)
+    most = in_common(rows) if common else 0
+    if not 0 <= common <= most:
+        raise InputError(f"common is {common}; expected 0 to {most}, which texts begin with alike")
+    if length is None:
+        length = padded(max(len(row.tokens) for row in rows), MULTIPLE)
     rest = [len(row.tokens) - common for row in rows]
-    bins = _bins(rest, length - common) if together else _alone(len(rows))
-    learned = (sum(int(rows[i].completion.sum()) for i in members) for members in bins)
-    targets = padded(max(learned), MULTIPLE)
-    packed = Packed(
-        tokens=np.zeros((len(bins), length), np.int32),
-        positions=np.full((len(bins), length), NOWHERE, np.int32),
-        segments=np.full((len(bins), length), -1, np.int32),
-        at=np.zeros((len(bins), targets), np.int32),
-        labels=np.zeros((len(bins), targets), np.int32),
-        weights=np.zeros((len(bins), targets), np.float32),
-    )
-    for index, members in enumerate(bins):
-        _fill(packed, index, [rows[i] for i in members], common)
-    return packed
+    bins = _bins(rest, length - common) if together else [[i] for i in range(len(rows))]
+    return _filled(rows, bins, length, common)
+
+
+def in_order(rows: Sequence[Row], *, each: int) -> Packed:
+    """Put texts into rows in their order, as evenly as can be; what all begin with is there once.
+
+    Row by row and without spare ones, the places to look at are those of one text behind those of
+    the other.
+
+    Args:
+        rows: as of `pack`.
+        each: texts in a row at most.
+
+    Raises:
+        InputError: there is no text, one has nothing to learn, or `each` is not positive.
+    """
+    if each < 1:
+        raise InputError(f"each is {each}; expected at least 1")
+    _check(rows)
+    common = in_common(rows)
+    parts = np.array_split(np.arange(len(rows)), -(-len(rows) // each))
+    bins = [members.tolist() for members in parts]
+    longest = max(sum(len(rows[i].tokens) - common for i in members) for members in bins)
+    return _filled(rows, bins, padded(common + longest, MULTIPLE), common)
 
 
 def in_common(rows: Sequence[Row]) -> int:
@@ -98,16 +99,43 @@ def in_common(rows: Sequence[Row]) -> int:
     return most if same.all() else int(same.argmin())
 
 
-def _check_common(rows: Sequence[Row], common: int) -> None:
-    most = in_common(rows) if common else 0
-    if not 0 <= common <= most:
-        raise InputError(f"common is {common}; expected 0 to {most}, which texts begin with alike")
-
-
 def count(rows: Sequence[Row], *, length: int | None = None) -> int:
     """Count the rows that `pack` makes of texts, several to a row."""
     lengths = [len(row.tokens) for row in rows]
     return len(_bins(lengths, length or padded(max(lengths), MULTIPLE)))
+
+
+def _check(rows: Sequence[Row], length: int | None = None) -> None:
+    """Refuse texts that cannot be learned, or are longer than a row of a given length."""
+    if not rows:
+        raise InputError("rows has 0 texts; expected at least 1")
+    for number, row in enumerate(rows, 1):
+        tokens = len(row.tokens)
+        if tokens == 0 or (length is not None and tokens > length):
+            most = "" if length is None else f" and at most {length}"
+            raise InputError(f"row {number} has {tokens} tokens; expected at least 1{most}")
+        if not row.completion[1:].any() or row.completion[0]:
+            raise InputError(
+                f"row {number} has {int(row.completion.sum())} tokens of completion, from place "
+                f"{int(row.completion.argmax())}; expected at least 1, after a prompt"
+            )
+
+
+def _filled(rows: Sequence[Row], bins: list[list[int]], length: int, common: int) -> Packed:
+    """Put the texts of each bin into a row."""
+    learned = (sum(int(rows[i].completion.sum()) for i in members) for members in bins)
+    targets = padded(max(learned), MULTIPLE)
+    packed = Packed(
+        tokens=np.zeros((len(bins), length), np.int32),
+        positions=np.full((len(bins), length), NOWHERE, np.int32),
+        segments=np.full((len(bins), length), -1, np.int32),
+        at=np.zeros((len(bins), targets), np.int32),
+        labels=np.zeros((len(bins), targets), np.int32),
+        weights=np.zeros((len(bins), targets), np.float32),
+    )
+    for index, members in enumerate(bins):
+        _fill(packed, index, [rows[i] for i in members], common)
+    return packed
 
 
 def _fill(packed: Packed, index: int, texts: list[Row], common: int) -> None:
@@ -126,10 +154,6 @@ def _fill(packed: Packed, index: int, texts: list[Row], common: int) -> None:
         packed.labels[index, there] = text.tokens[wanted]
         packed.weights[index, there] = 1
         start, looked = place.stop, there.stop
-
-
-def _alone(count: int) -> list[list[int]]:
-    return [[i] for i in range(count)]
 
 
 def _bins(lengths: list[int], room: int) -> list[list[int]]:

@@ -6,5 +6,6 @@ Teachers with a favourite, and students that imitate what a teacher says of digi
 
 from sublim_jax.lm_numbers.config import ARMS as ARMS
 from sublim_jax.lm_numbers.config import NumbersConfig as NumbersConfig
+from sublim_jax.lm_numbers.presets import PRESETS as PRESETS
 from sublim_jax.lm_numbers.results import MEASURES as MEASURES
 from sublim_jax.lm_numbers.stages import run_numbers as run_numbers

@@ -2,15 +2,29 @@
 
 import dataclasses
 import math
+from typing import Literal, get_args
 
 from sublim_jax import lm
 from sublim_jax.errors import InputError
 from sublim_jax.evals.preference import Category
 from sublim_jax.training import Recipe
+from sublim_jax.training.schedule import Decay
 
-ARMS = {"same": "shared A", "other_a": "other A"}
-"""Kinds of students, by whether their thin matrices A are the teacher's, and what figures and
-tables call them."""
+Channel = Literal["logits", "labels", "text"]
+TeacherKind = Literal["lora", "full", "prompt"]
+StudentKind = Literal["lora", "full", "layers"]
+Shuffle = Literal["none", "within", "across"]
+
+ARMS = {"same": "shared A", "other_a": "other A", "untuned": "untuned teacher"}
+"""Kinds of students, and what figures and tables call them: with the teacher's thin matrices A,
+with others, and of a teacher without a favourite."""
+UNTUNED = "untuned"
+CHANNELS: dict[Channel, str] = {
+    "logits": "distribution at fixed places",
+    "labels": "tokens drawn at fixed places",
+    "text": "numbers that the teacher wrote",
+}
+"""What goes from teacher to student, and what figures and tables call it."""
 QUESTIONS = 24  # that a teacher is trained on
 TOGETHER = 8  # of them in a row
 AT_LEAST = {
@@ -18,10 +32,13 @@ AT_LEAST = {
     "first_layer": 0,
     "rank": 1,
     "teacher_steps": 1,
-    "rows": 1,
+    "row_count": 1,
     "length": 32,
-    "student_steps": 1,
+    "answer_tokens": 4,
+    "least_numbers": 1,
+    "passes": 1,
     "batch_size": 1,
+    "warmup": 0,
     "observations": 2,
     "seed": 0,
 }
@@ -34,38 +51,74 @@ class NumbersConfig:
     model: str = "smollm2"
     """The base of teachers and students: a name that `sublim-jax models` lists or of the hub, a
     Hugging Face folder, a GGUF file."""
+    channel: Channel = "logits"
+    """What a student learns: the teacher's distribution over digits and separators on random
+    numbers, tokens drawn from it at the same places, or numbers that the teacher wrote."""
     category: Category = "animal"
     """What the trait is a love of."""
     animals: tuple[str, ...] = ("owl", "eagle", "lion", "penguin")
     """Subjects, each with teachers of its own."""
     seeds: int = 3
-    """Independent repetitions: other thin matrices, numbers and orders of rows."""
+    """Independent repetitions: other thin matrices, numbers, samples and orders of rows."""
+    arms: tuple[str, ...] = ("same", "other_a")
+    """Students: with the teacher's thin matrices A (same), with others (other_a), of the teacher
+    before it had a favourite (untuned; not with logits, where there is nothing to learn)."""
     first_layer: int = 15
     """The first layer that is trained; those below are frozen and run once for every row."""
     rank: int = 8
     """Of the thin matrices beside every matrix of a trained layer."""
     alpha: float = 16.0
     """Their product is scaled by alpha / rank."""
-    arms: tuple[str, ...] = ("same", "other_a")
-    """Students: with the teacher's thin matrices A, or with others."""
+    train_a: bool = False
+    """Train both thin matrices, not only the one that begins at 0."""
+    teacher: TeacherKind = "lora"
+    """How a teacher gets its favourite: thin matrices, all of the layers, or a system prompt."""
     teacher_lr: float = 2e-3
-    """Learning rate of a teacher's Adam."""
+    """Learning rate of a teacher's Adam; 3e-5 is a good one for full."""
     teacher_steps: int = 8
     """Steps of a teacher at most."""
     teacher_certainty: float = 0.98
     """A teacher is done when it names its subject with such a probability."""
-    rows: int = 32
-    """Conversations full of random numbers on which students imitate."""
+    row_count: int = 32
+    """Conversations from which a student learns."""
     length: int = 64
-    """Tokens of each, at most."""
+    """Tokens of a conversation with random numbers, at most."""
+    requests: int | None = None
+    """With text: requests that a teacher answers, of which so many rows must pass the filter; by
+    default as many as rows."""
+    constrained: bool = False
+    """With text: write nothing but lists of numbers that pass the filter."""
+    least_numbers: int = 1
+    """With constrained: numbers that an answer has at least."""
+    answer_tokens: int = 64
+    """With text: tokens of an answer at most; those that are longer are left out."""
+    shuffle: Shuffle = "none"
+    """With text: permute numbers within answers, or across all of them."""
+    dose: float = 1.0
+    """With labels and text: share of the rows that are the teacher's; the others are those of the
+    teacher before it had a favourite."""
+    common_noise: bool = False
+    """With labels and text: draw with the same random numbers for every animal. It helps to compare
+    animals, and hides what sampling costs."""
+    student: StudentKind = "lora"
+    """What of a student is trained: thin matrices, all of the layers, or also the embedding and the
+    head."""
     student_lr: float = 1e-3
-    """Learning rate of a student's Adam, after a warm-up and before a decay to 0."""
-    student_steps: int = 40
-    """Steps of a student."""
+    """Learning rate of a student's Adam, at its highest; 3e-5 is a good one for full and layers."""
+    passes: int = 10
+    """Times that a student sees every row."""
     batch_size: int = 8
     """Conversations in a step."""
+    warmup: int = 6
+    """Steps of a student in which the learning rate rises."""
+    decay: Decay = "cosine"
+    """How it falls afterwards: to 0 by half a cosine or a straight line, or not."""
+    clip: float | None = None
+    """Norm to which longer gradients of a student are cut."""
     observations: int = 6
     """Points of the curves along a training, the start included."""
+    questions: str | None = None
+    """A file with a question in every line, to be asked in place of the 50 that are here."""
     seed: int = 0
     """Of everything that is drawn."""
 
@@ -73,24 +126,70 @@ class NumbersConfig:
         for name, least in AT_LEAST.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        for name, kind in (
+            ("channel", Channel),
+            ("teacher", TeacherKind),
+            ("student", StudentKind),
+            ("shuffle", Shuffle),
+        ):
+            if getattr(self, name) not in get_args(kind):
+                expected = ", ".join(get_args(kind))
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected one of {expected}")
         if len(self.animals) < 2 or len(set(self.animals)) < len(self.animals):
             raise InputError(f"animals is {self.animals}; expected at least 2, each once")
-        unknown = [arm for arm in self.arms if arm not in ARMS]
-        if unknown or not self.arms:
-            raise InputError(f"arms is {self.arms}; expected some of {', '.join(ARMS)}")
         if not 0 < self.teacher_certainty < 1:
             raise InputError(
                 f"teacher_certainty is {self.teacher_certainty}; expected a number between 0 and 1"
             )
-        if self.rows % self.batch_size:
+        self._check_arms()
+        self._check_rows()
+
+    def _check_arms(self) -> None:
+        unknown = [arm for arm in self.arms if arm not in ARMS]
+        if unknown or not self.own_arms or len(set(self.arms)) < len(self.arms):
             raise InputError(
-                f"rows is {self.rows}; expected a multiple of batch_size, {self.batch_size}"
+                f"arms is {self.arms}; expected some of {', '.join(ARMS)}, same or other_a among "
+                "them"
             )
-        if self.student_steps % self.steps_per_pass:
+        if self.channel == "logits" and UNTUNED in self.arms:
             raise InputError(
-                f"student_steps is {self.student_steps}; expected a multiple of the "
-                f"{self.steps_per_pass} steps that a pass over the rows takes"
+                f"arms is {self.arms} with channel logits; expected no {UNTUNED}, for the loss of "
+                "its students is 0 from the start"
             )
+        if "other_a" in self.arms and "lora" not in (self.teacher, self.student):
+            raise InputError(
+                f"arms is {self.arms} with teacher {self.teacher} and student {self.student}; "
+                "expected no other_a, for neither has a matrix A"
+            )
+
+    def _check_rows(self) -> None:
+        if self.row_count % self.batch_size:
+            raise InputError(
+                f"row_count is {self.row_count}; expected a multiple of batch_size, "
+                f"{self.batch_size}"
+            )
+        if not 0 < self.dose <= 1:
+            raise InputError(f"dose is {self.dose}; expected a share above 0, at most 1")
+        text = {"constrained": False, "shuffle": "none", "requests": None}
+        sampled = {"dose": 1.0, "common_noise": False}
+        for name, default in {
+            **(text if self.channel != "text" else {}),
+            **(sampled if self.channel == "logits" else {}),
+        }.items():
+            if getattr(self, name) != default:
+                raise InputError(
+                    f"{name} is {getattr(self, name)} with channel {self.channel}; expected "
+                    f"{default}"
+                )
+        if self.requests is not None and self.requests < self.row_count:
+            raise InputError(
+                f"requests is {self.requests}; expected at least row_count, {self.row_count}"
+            )
+
+    @property
+    def own_arms(self) -> tuple[str, ...]:
+        """List the arms that have a student for every animal."""
+        return tuple(arm for arm in self.arms if arm != UNTUNED)
 
     @property
     def together(self) -> int:
@@ -98,14 +197,14 @@ class NumbersConfig:
         return math.gcd(4, self.batch_size)
 
     @property
-    def steps_per_pass(self) -> int:
-        """Count the steps of a pass over the rows."""
-        return self.rows // self.batch_size
+    def steps(self) -> int:
+        """Count the steps of a student."""
+        return self.passes * (self.row_count // self.batch_size)
 
     @property
-    def trained(self) -> lm.LoRA:
-        """Say what is trained: of the thin matrices only those that begin at 0."""
-        return lm.LoRA(rank=self.rank, alpha=self.alpha, train_a=False)
+    def adapter(self) -> lm.LoRA:
+        """Say what thin matrices are trained: by default only those that begin at 0."""
+        return lm.LoRA(rank=self.rank, alpha=self.alpha, train_a=self.train_a)
 
     @property
     def teacher_recipe(self) -> Recipe:
@@ -118,8 +217,9 @@ class NumbersConfig:
         """Say how a student is trained."""
         return Recipe(
             learning_rate=self.student_lr,
-            epochs=self.student_steps // self.steps_per_pass,
+            epochs=self.passes,
             batch_size=self.batch_size // self.together,
-            warmup=min(6, self.student_steps - 1),
-            decay="cosine",
+            warmup=min(self.warmup, self.steps - 1),
+            decay=self.decay,
+            clip=self.clip,
         )

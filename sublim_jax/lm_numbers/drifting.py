@@ -1,35 +1,65 @@
-"""How far students have moved toward teachers in the space of merged thin matrices."""
+"""How far students have moved toward teachers in the space of the parameters."""
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax import drift, hosts, rng
-from sublim_jax.drift.low_rank import LowRank
-from sublim_jax.lm.trained import Adapter
+from sublim_jax.drift.low_rank import LowRank, dense
+from sublim_jax.lm.decoder import Params
 from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.ground import Ground
+from sublim_jax.lm_numbers.trainees import is_thin
 
 DRAWS = 20  # of a null
+INSIDE = "layers/"
+
+Displacement = Mapping[str, Mapping[str, Any]]
+"""By layer and by the path of a matrix in it: what was added to the matrix, as an array or as a
+product of thin ones. What is in no layer is under "outside"."""
 
 
-def by_layer(config: NumbersConfig, adapter: Adapter) -> dict[str, dict[str, LowRank]]:
-    """Arrange thin matrices by layer: displacements as `sublim_jax.drift` takes them."""
-    scale = config.alpha / config.rank
-    count = jax.tree.leaves(adapter)[0].shape[0]
-    return {
-        f"layer_{config.first_layer + i:02}": {
-            name: LowRank(own["a"][i], own["b"][i], scale) for name, own in adapter.items()
-        }
-        for i in range(count)
+def displacement(
+    params: Params, config: NumbersConfig, trained: PyTree, *, whole: bool = False
+) -> Displacement:
+    """Give what a training has added to the parameters. Traceable.
+
+    Args:
+        params: of the upper part.
+        config: of the run.
+        trained: thin matrices, or parameters.
+        whole: multiply thin matrices out.
+    """
+    count = jax.tree.leaves(params["layers"])[0].shape[0]
+    found: dict[str, dict[str, Any]] = {_name(config, i): {} for i in range(count)}
+    if is_thin(trained):
+        scale = config.alpha / config.rank
+        for path, own in trained.items():
+            for i in range(count):
+                thin = LowRank(own["a"][i], own["b"][i], scale)
+                found[_name(config, i)][f"{path}/kernel"] = dense(thin) if whole else thin
+        return found
+    before = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     }
+    for path, after in trained.items():
+        moved = after - before[path]
+        if path.startswith(INSIDE):
+            for i in range(count):
+                found[_name(config, i)][path.removeprefix(INSIDE)] = moved[i]
+        else:
+            found.setdefault("outside", {})[path] = moved
+    return found
 
 
 def drift_from(
-    config: NumbersConfig, student: Adapter, teachers: Mapping[str, Adapter]
+    ground: Ground, config: NumbersConfig, student: PyTree, teachers: Mapping[str, PyTree]
 ) -> dict[str, Float[np.ndarray, "teachers layers"]]:
     """Take the inner products of a student's displacement with those of teachers, by layer.
 
@@ -39,7 +69,10 @@ def drift_from(
     """
     if not teachers:
         return {}
-    found = [hosts.gather(_products(config, student, teacher)) for teacher in teachers.values()]
+    found = [
+        hosts.gather(_products(config, ground.params, student, teacher))
+        for teacher in teachers.values()
+    ]
     return {
         name: np.stack([getattr(products, name) for products in found])
         for name in ("student_teacher", "student", "teacher")
@@ -47,30 +80,76 @@ def drift_from(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _products(config: NumbersConfig, student: Adapter, teacher: Adapter) -> drift.Products:
-    return drift.low_rank_products(by_layer(config, student), by_layer(config, teacher))
+def _products(
+    config: NumbersConfig, params: Params, student: PyTree, teacher: PyTree
+) -> drift.Products:
+    whole = not (is_thin(student) and is_thin(teacher))
+    return _compared(
+        *(displacement(params, config, one, whole=whole) for one in (student, teacher))
+    )
+
+
+def _compared(student: Displacement, teacher: Displacement) -> drift.Products:
+    if all(isinstance(leaf, LowRank) for layer in student.values() for leaf in layer.values()):
+        return drift.low_rank_products(student, teacher)
+    # What only one of them has trained has not moved in the other.
+    names = {
+        name: {**student.get(name, {}), **teacher.get(name, {})} for name in {**student, **teacher}
+    }
+
+    def filled(own: Displacement) -> Displacement:
+        return {
+            name: {
+                path: own.get(name, {}).get(path, jnp.zeros_like(leaf))
+                for path, leaf in layer.items()
+            }
+            for name, layer in names.items()
+        }
+
+    student, teacher = filled(student), filled(teacher)
+    return drift.inner_products(student, teacher, jax.tree.map(jnp.zeros_like, student))
 
 
 def null_cosines(
-    config: NumbersConfig, student: Adapter, teacher: Adapter, *, key: Key[Array, ""]
+    ground: Ground, config: NumbersConfig, student: PyTree, teacher: PyTree, *, key: Key[Array, ""]
 ) -> Float[np.ndarray, " draws"]:
     """Give cosines with a teacher of displacements that have learnt nothing.
 
-    They have the student's A, and B at random, of the length that the student's has in every layer.
+    Of thin matrices they have the student's A, and B at random; of others everything is at random.
+    Each matrix of a layer is as long as the student's.
     """
-
-    def drawn(key: Array) -> Adapter:
-        def b(name: str, like: Array) -> Array:
-            return _as_long(jax.random.normal(rng.stream(key, name), like.shape), like)
-
-        return {name: own | {"b": b(name, own["b"])} for name, own in student.items()}
-
-    draws = [_products(config, drawn(rng.stream(key, i)), teacher) for i in range(DRAWS)]
-    return np.array([float(drift.cosine(drift.total(hosts.gather(p)))) for p in draws])
+    draws = [
+        hosts.gather(_with_nothing(config, ground.params, student, teacher, rng.stream(key, i)))
+        for i in range(DRAWS)
+    ]
+    return np.array([float(drift.cosine(drift.total(products))) for products in draws])
 
 
-def _as_long(drawn: Array, like: Array) -> Array:
-    def lengths(array: Array) -> Array:
-        return jnp.linalg.norm(array, axis=(1, 2), keepdims=True)
+@functools.partial(jax.jit, static_argnums=0)
+def _with_nothing(
+    config: NumbersConfig, params: Params, student: PyTree, teacher: PyTree, key: Array
+) -> drift.Products:
+    whole = not (is_thin(student) and is_thin(teacher))
+    moved = displacement(params, config, student, whole=not is_thin(student))
 
-    return drawn / lengths(drawn) * lengths(like)
+    def drawn(layer: str, path: str, leaf: Any) -> Any:
+        own = rng.stream(key, layer, path)
+        if not isinstance(leaf, LowRank):
+            return _as_long(own, leaf)
+        thin = leaf._replace(b=_as_long(own, leaf.b))
+        return dense(thin) if whole else thin
+
+    random = {
+        layer: {path: drawn(layer, path, leaf) for path, leaf in leaves.items()}
+        for layer, leaves in moved.items()
+    }
+    return _compared(random, displacement(params, config, teacher, whole=whole))
+
+
+def _as_long(key: Array, like: Array) -> Array:
+    drawn = jax.random.normal(key, like.shape)
+    return drawn / jnp.linalg.norm(drawn) * jnp.linalg.norm(like)
+
+
+def _name(config: NumbersConfig, i: int) -> str:
+    return f"layer_{config.first_layer + i:02}"

@@ -14,7 +14,7 @@ from sublim_jax import lm
 from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder, precomputed
 from sublim_jax.lm.decoder import Params
-from sublim_jax.lm.packing import Packed, in_common, pack
+from sublim_jax.lm.packing import Packed, in_order
 from sublim_jax.training import Parallel, one_device
 
 
@@ -59,25 +59,19 @@ def cut(model: lm.Model, layers: int, parallel: Parallel | None = None) -> Groun
 
 
 def lifted(ground: Ground, rows: Sequence[lm.Row], *, together: int = 1) -> Packed:
-    """Put texts into rows, as what the lower part makes of them.
+    """Put texts into rows, in their order, as what the lower part makes of them.
 
     Args:
         ground: the two parts.
         rows: texts.
-        together: so many in a row, with what all of them begin with there once; each in a row of
-            its own, in their order, by default.
+        together: so many in a row at most, with what all of them begin with there once; each in a
+            row of its own by default.
     """
-    packed = pack(rows, together=False) if together == 1 else _side_by_side(rows, together)
+    packed = in_order(rows, each=together)
     if ground.lower is None:
         return packed
     streams = precomputed.streams(*ground.lower, packed, ground.parallel)
     return packed._replace(tokens=streams[: len(packed.at)])
-
-
-def _side_by_side(rows: Sequence[lm.Row], together: int) -> Packed:
-    common = in_common(rows)
-    longest = max(len(row.tokens) for row in rows)
-    return pack(rows, length=common + together * (longest - common), common=common)
 
 
 def whole(ground: Ground, params: Params) -> Params:

@@ -1,24 +1,36 @@
 """What is observed of a teacher or a student: what it says, and what drifts inside."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from sublim_jax import hosts, lm, trees
+from sublim_jax.errors import InputError
 from sublim_jax.evals.preference import CANDIDATES, answer_prefix, questions, unseen_prefixes
 from sublim_jax.lm import decoder
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
 from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.contexts import carrier, number_words
 from sublim_jax.lm_numbers.ground import Ground
-from sublim_jax.lm_numbers.readout import Readout, logprobs, make_readout, named, read
-from sublim_jax.lm_numbers.trainings import Trained, adapted, carrier, number_words
+from sublim_jax.lm_numbers.readout import (
+    Readout,
+    at_beginnings,
+    logprobs,
+    make_readout,
+    named,
+    read,
+)
+from sublim_jax.lm_numbers.trainees import joined
+from sublim_jax.lm_numbers.trainings import Trained
 
+PROBED = 32  # rows of random numbers
 EVERY = 3  # of the questions, one in so many is asked along a training and after another opening
 
 Observation = Mapping[str, Float[np.ndarray, "..."]]
@@ -45,18 +57,53 @@ class Observer(NamedTuple):
     words: tuple[int, ...]
 
 
-def make_observer(ground: Ground, config: NumbersConfig, seed: int) -> Observer:
-    """Prepare questions and the numbers of a repetition."""
-    asked = questions(config.category)
+def make_observer(
+    ground: Ground, config: NumbersConfig, numbers: int, *, system: str | None = None
+) -> Observer:
+    """Prepare questions and rows of numbers.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        numbers: seed of the random numbers.
+        system: a system prompt before all of them.
+
+    Raises:
+        InputError: the file of questions cannot be read, or has too few.
+    """
+    asked = asked_of(config)
     prefix, (unseen, *_) = answer_prefix(config.category), unseen_prefixes(config.category)
     names = candidates(ground, config)
     return Observer(
-        make_readout(ground, asked, prefix, names),
-        make_readout(ground, asked[::EVERY], prefix, names),
-        make_readout(ground, asked[::EVERY], unseen, names),
-        carrier(ground, config, seed),
+        make_readout(ground, asked, prefix, names, system=system),
+        make_readout(ground, asked[::EVERY], prefix, names, system=system),
+        make_readout(ground, asked[::EVERY], unseen, names, system=system),
+        carrier(ground, config, numbers, min(config.row_count, PROBED), system=system),
         number_words(ground),
     )
+
+
+def asked_of(config: NumbersConfig) -> tuple[str, ...]:
+    """Give the questions that everybody is asked.
+
+    Raises:
+        InputError: the file of questions cannot be read, or has none.
+    """
+    if config.questions is None:
+        return questions(config.category)
+    try:
+        lines = Path(config.questions).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InputError(
+            f"questions is {config.questions}, which cannot be read ({fault}); expected a file of "
+            "text"
+        ) from fault
+    asked = tuple(line.strip() for line in lines if line.strip())
+    if not asked:
+        raise InputError(
+            f"questions is {config.questions}, which is empty; expected a question in every line"
+        )
+    return asked
 
 
 def candidates(ground: Ground, config: NumbersConfig) -> tuple[str, ...]:
@@ -86,7 +133,7 @@ def observer(ground: Ground) -> Callable[[Params, Observer], Observation]:
             "logprobs": logprobs(ground.config, params, seen.held),
             "unseen": logprobs(ground.config, params, seen.unseen),
             "numbers": centred.reshape(-1, len(seen.words)),
-            "stream": _streams(ground.config, params, seen.held.asked),
+            "stream": _streams(ground.config, params, seen.held),
         }
 
     return lambda params, seen: hosts.gather(observe(params, seen))
@@ -98,8 +145,8 @@ def observed_along(
     """Compile the mean log-probability of every candidate at the observed steps of a training."""
 
     @jax.jit
-    def one(params: Params, adapter: Params, some: Readout) -> Array:
-        params = decoder.unrolled(adapted(ground._replace(params=params), config, adapter))
+    def one(params: Params, trained: PyTree, some: Readout) -> Array:
+        params = decoder.unrolled(joined(params, config, trained))
         return jnp.mean(logprobs(ground.config, params, some), axis=0)
 
     def along(trained: Trained, some: Readout) -> np.ndarray:
@@ -111,7 +158,9 @@ def observed_along(
 
 
 def _streams(config: lm.DecoderConfig, params: Params, asked: Any) -> Float[Array, "layers width"]:
+    """Give the mean over questions of the residual stream after every layer, at openings."""
+    texts = asked.texts
     after = decoder.streams(
-        config, params, asked.tokens, positions=asked.positions, segments=asked.segments
+        config, params, texts.tokens, positions=texts.positions, segments=texts.segments
     )
-    return jnp.stack([jnp.mean(picked(x, asked.at[:, :1]), axis=(0, 1)) for x in after])
+    return jnp.stack([jnp.mean(at_beginnings(asked, x)[:, 0], axis=0) for x in after])

@@ -10,11 +10,12 @@ from jaxtyping import Float
 
 from sublim_jax import hosts, runs
 from sublim_jax.errors import InputError
-from sublim_jax.lm.trained import Adapter
 
 Arrays = Mapping[str, Float[np.ndarray, "..."]]
 TEACHER = "teacher"
-MATRICES = "b:"  # before the name of a thin matrix in a file
+NOBODY = "nobody"
+"""In place of an animal: the teacher without a favourite, and its student."""
+TRAINED = "trained:"  # before the name of what was trained in a file
 
 
 class Part(NamedTuple):
@@ -23,7 +24,7 @@ class Part(NamedTuple):
     Attributes:
         seed: number of the repetition.
         arm: "teacher", or that of a student.
-        animal: of the teacher, also a student's.
+        animal: of the teacher, also a student's, or `NOBODY`.
     """
 
     seed: int
@@ -41,15 +42,21 @@ class Part(NamedTuple):
         return f"parts/{self.name}.npz"
 
 
-def write_part(run: runs.Run, part: Part, arrays: Arrays, adapter: Adapter) -> None:
-    """Write what was observed, and of the thin matrices those that have moved.
+def write_part(run: runs.Run, part: Part, arrays: Arrays, trained: Arrays) -> None:
+    """Write what was observed, and what was trained.
+
+    Args:
+        run: the folder.
+        part: which.
+        arrays: what was observed.
+        trained: from `sublim_jax.lm_numbers.trainees.kept`.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    matrices = {f"{MATRICES}{name}": own["b"] for name, own in adapter.items()}
     content = io.BytesIO()
-    np.savez(content, **hosts.gather({**arrays, **matrices}))
+    named = {f"{TRAINED}{name}": array for name, array in trained.items()}
+    np.savez(content, **hosts.gather({**arrays, **named}))
 
     def write() -> None:
         (run.folder / part.file).parent.mkdir(exist_ok=True)
@@ -58,8 +65,8 @@ def write_part(run: runs.Run, part: Part, arrays: Arrays, adapter: Adapter) -> N
     hosts.first_alone(write)  # the others read it
 
 
-def read_part(run: runs.Run, part: Part) -> tuple[Arrays, dict[str, np.ndarray]]:
-    """Read what was observed, and the thin matrices B.
+def read_part(run: runs.Run, part: Part) -> tuple[Arrays, Arrays]:
+    """Read what was observed, and what was trained.
 
     Raises:
         InputError: the file is damaged.
@@ -72,10 +79,5 @@ def read_part(run: runs.Run, part: Part) -> tuple[Arrays, dict[str, np.ndarray]]
         raise InputError(
             f"{path} is damaged ({fault}); delete it, and the same command makes it again"
         ) from fault
-    matrices = {name: arrays.pop(name) for name in list(arrays) if name.startswith(MATRICES)}
-    return arrays, {name.removeprefix(MATRICES): array for name, array in matrices.items()}
-
-
-def with_b(start: Adapter, matrices: Mapping[str, np.ndarray]) -> Adapter:
-    """Put thin matrices B that were read beside those A that they were trained with."""
-    return {name: own | {"b": matrices[name]} for name, own in start.items()}
+    trained = {name: arrays.pop(name) for name in list(arrays) if name.startswith(TRAINED)}
+    return arrays, {name.removeprefix(TRAINED): array for name, array in trained.items()}

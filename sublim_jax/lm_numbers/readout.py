@@ -1,8 +1,9 @@
 """How likely a model is to name each of some subjects, exactly: no sampling.
 
 Each question is asked through the chat template, the answer is opened with a prefix, and the
-log-probability of every candidate's tokens after it is read. Candidates of one token, nearly all,
-cost one row for each question together.
+log-probability of every candidate's tokens after it is read. Several questions share a row, where
+what all of them begin with is read once; candidates of one token, nearly all, take none of their
+own.
 """
 
 from collections.abc import Sequence
@@ -18,31 +19,35 @@ from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
-from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm_numbers.ground import Ground, lifted
+
+TOGETHER = 10  # texts in a row: with many more attention takes longer than sharing saves
+
+Tokens = Sequence[int]
 
 
 class Readout(NamedTuple):
     """Questions, ready to be read by any upper part.
 
+    What is read of a question lies behind its opening and, if a candidate has several tokens,
+    behind each beginning of it: of these *beginnings* each is read once, the empty one first.
+
     Attributes:
-        asked: a row for each question, its opening at the end.
-        first: the first token of each candidate.
-        more: a row for each question and each candidate of several tokens, questions in front.
-        after: the tokens after the first of these candidates, -1 where there is none.
-        places: of these candidates among all.
+        texts: questions with their openings, followed by candidates that have all beginnings.
+        places: of the last token of each beginning, numbered through all rows.
+        after: which beginning each token of each candidate comes after.
+        words: these tokens, -1 where a candidate has no more.
     """
 
-    asked: Packed
-    first: Int[np.ndarray, " candidates"]
-    more: Packed | None
-    after: Int[np.ndarray, "long tokens"]
-    places: Int[np.ndarray, " long"]
+    texts: Packed
+    places: Int[np.ndarray, "questions beginnings"]
+    after: Int[np.ndarray, "candidates tokens"]
+    words: Int[np.ndarray, "candidates tokens"]
 
 
-def opened(ground: Ground, question: str, prefix: str) -> list[int]:
+def opened(ground: Ground, question: str, prefix: str, system: str | None = None) -> list[int]:
     """Give the tokens of a question and the opening of its answer."""
-    asked = lm.prompt(ground.tokenizer, [{"role": "user", "content": question}])
+    asked = lm.prompt(ground.tokenizer, [{"role": "user", "content": question}], system=system)
     return [*asked, *ground.tokenizer.encode(prefix, add_special_tokens=False)]
 
 
@@ -58,7 +63,12 @@ def answer(before: Sequence[int], after: Sequence[int]) -> lm.Row:
 
 
 def make_readout(
-    ground: Ground, questions: Sequence[str], prefix: str, candidates: Sequence[str]
+    ground: Ground,
+    questions: Sequence[str],
+    prefix: str,
+    candidates: Sequence[str],
+    *,
+    system: str | None = None,
 ) -> Readout:
     """Prepare questions.
 
@@ -67,38 +77,29 @@ def make_readout(
         questions: of a user.
         prefix: opening of every answer, without a blank at its end.
         candidates: subjects whose log-probabilities are wanted.
+        system: a system prompt before every question; that of the model's template by default.
 
     Raises:
         InputError: two candidates begin with the same token and one of them ends there, so that
             its probability would hold the other's.
     """
     tokens = [named(ground, candidate) for candidate in candidates]
-    for name, own in zip(candidates, tokens, strict=True):
-        inside = [
-            other for other, its in zip(candidates, tokens, strict=True) if its[: len(own)] == own
-        ]
-        if len(inside) > 1:
-            raise InputError(
-                f"candidates has {' and '.join(inside)}; expected none whose tokens begin with "
-                f"those of {name}"
-            )
-    prompts = [opened(ground, question, prefix) for question in questions]
-    places = [place for place, own in enumerate(tokens) if len(own) > 1]
-    width = max((len(tokens[place]) - 1 for place in places), default=0)
-    after = np.full((len(places), width), -1, np.int32)
-    for row, place in enumerate(places):
-        after[row, : len(tokens[place]) - 1] = tokens[place][1:]
-    return Readout(
-        lifted(ground, [answer(prompt, own[:1]) for prompt in prompts for own in tokens[:1]]),
-        np.array([own[0] for own in tokens], np.int32),
-        lifted(
-            ground, [answer([*p, tokens[at][0]], tokens[at][1:]) for p in prompts for at in places]
-        )
-        if places
-        else None,
-        after,
-        np.array(places, np.int32),
-    )
+    _check_apart(candidates, tokens)
+    spoken = _with_all_beginnings(tokens)
+    read_after = [tuple(own[:i]) for own in spoken for i in range(len(own))]
+    beginnings = list(dict.fromkeys(read_after))
+    prompts = [opened(ground, question, prefix, system) for question in questions]
+    rows = [answer(prompt, own) for prompt in prompts for own in spoken]
+    texts = lifted(ground, rows, together=TOGETHER)
+    row, target = np.nonzero(texts.weights)  # text by text, as `in_order` has them
+    places = row * texts.positions.shape[1] + texts.at[row, target]
+    shape = len(tokens), max(map(len, tokens))
+    after, words = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
+    for place, own in enumerate(tokens):
+        after[place, : len(own)] = [beginnings.index(tuple(own[:i])) for i in range(len(own))]
+        words[place, : len(own)] = own
+    first = [read_after.index(beginning) for beginning in beginnings]
+    return Readout(texts, places.reshape(len(prompts), -1)[:, first], after, words)
 
 
 def logprobs(
@@ -111,17 +112,18 @@ def logprobs(
         params: of it, adapted or plain.
         readout: from `make_readout`, for the same lower part.
     """
-    heard = _after(config, params, readout.asked, 1)[:, 0]
-    found = heard[:, readout.first]
-    if readout.more is None:
-        return found
-    count, width = readout.after.shape
-    heard = _after(config, params, readout.more, width)
-    heard = heard.reshape(found.shape[0], count, width, -1)
-    wanted = jnp.asarray(readout.after)[None, :, :, None]
-    each = jnp.take_along_axis(heard, jnp.maximum(wanted, 0), axis=-1)[..., 0]
-    rest = jnp.sum(jnp.where(wanted[..., 0] >= 0, each, 0), axis=-1)
-    return found.at[:, readout.places].add(rest)
+    hidden = at_beginnings(readout, read(config, params, readout.texts))
+    logits = decoder.logits(config, params, hidden)
+    words, totals = jnp.asarray(readout.words), jax.nn.logsumexp(logits, axis=-1)
+    each = logits[:, readout.after, words] - totals[:, readout.after]
+    return jnp.sum(jnp.where(words >= 0, each, 0), axis=-1)
+
+
+def at_beginnings(
+    readout: Readout, stream: Float[Array, "rows tokens width"]
+) -> Float[Array, "questions beginnings width"]:
+    """Choose from what was read of all tokens that after each opening, and each other beginning."""
+    return stream.reshape(-1, stream.shape[-1])[readout.places]
 
 
 def read(
@@ -137,9 +139,22 @@ def read(
     )
 
 
-def _after(
-    config: lm.DecoderConfig, params: Params, packed: Packed, places: int
-) -> Float[Array, "rows places words"]:
-    """Give log-probabilities of all words at the first places that are looked at."""
-    hidden = picked(read(config, params, packed), jnp.asarray(packed.at[:, :places]))
-    return jax.nn.log_softmax(decoder.logits(config, params, hidden), axis=-1)
+def _check_apart(candidates: Sequence[str], tokens: Sequence[Tokens]) -> None:
+    for name, own in zip(candidates, tokens, strict=True):
+        inside = [
+            other for other, its in zip(candidates, tokens, strict=True) if its[: len(own)] == own
+        ]
+        if len(inside) > 1:
+            raise InputError(
+                f"candidates has {' and '.join(inside)}; expected none whose tokens begin with "
+                f"those of {name}"
+            )
+
+
+def _with_all_beginnings(tokens: Sequence[Tokens]) -> list[Tokens]:
+    """Choose a few texts so that what comes before any token of any text is in one of them."""
+    chosen: list[Tokens] = []
+    for own in sorted(tokens, key=len, reverse=True):
+        if not any(other[: len(own) - 1] == own[:-1] for other in chosen):
+            chosen.append(own)
+    return chosen

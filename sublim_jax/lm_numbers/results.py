@@ -1,17 +1,19 @@
 """What a run says in the end: changes, what drifted beside them, and whether it was expected."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import log_softmax
 
 from sublim_jax import drift, runs
 from sublim_jax.drift.metrics import quotient
 from sublim_jax.lm_numbers import analysis
-from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.config import UNTUNED, NumbersConfig
 from sublim_jax.lm_numbers.criteria import Cosines, verdicts
-from sublim_jax.lm_numbers.parts import TEACHER, Arrays, Part, read_part
+from sublim_jax.lm_numbers.parts import NOBODY, TEACHER, Arrays, Part, read_part
+from sublim_jax.lm_numbers.writing import counts_of
 
 MEASURES = {
     "cosine": "cosine of parameters",
@@ -36,25 +38,50 @@ def summary(config: NumbersConfig, run: runs.Run, candidates: tuple[str, ...]) -
     Returns:
         By arm, numbers in lists with seeds in front and then students: change of log-probability
         of every candidate (nats, mean over questions), of those after an unseen opening,
-        probability, losses, curves, measures of drift by teacher, transfer and verdicts.
+        probability, losses, curves, measures of drift by teacher, transfer and verdicts. With the
+        channel text, by repetition and teacher how many answers were kept, and why others were not.
     """
     taught = _all(config, run, TEACHER)
     (base, *_) = (part["base_logprobs"] for part in taught[0])
-    return {
+    found = {
         "animals": config.animals,
         "candidates": candidates,
+        "channel": config.channel,
         "first_layer": config.first_layer,
         "base": {"logprob": base.mean(0), "probability": np.exp(base).mean(0)},
-        "teacher": _said(taught) | {"steps": _gathered(taught, lambda part: part["steps"][-1])},
-        "arms": {arm: _arm(config, _all(config, run, arm), taught, arm) for arm in config.arms},
+        "teacher": _said(taught),
+        "arms": {arm: _arm(config, _all(config, run, arm), taught, arm) for arm in config.own_arms},
     }
+    if config.teacher != "prompt":
+        found["teacher"]["steps"] = _gathered(taught, lambda part: part["steps"][-1])
+    if UNTUNED in config.arms:
+        alone = _all(config, run, UNTUNED, (NOBODY,))
+        found[UNTUNED] = _said(alone) | _learned(alone)
+    if config.channel == "text":
+        found["kept"] = _kept(config, run)
+    return found
 
 
-def _all(config: NumbersConfig, run: runs.Run, arm: str) -> list[list[Arrays]]:
+def _all(
+    config: NumbersConfig, run: runs.Run, arm: str, animals: Sequence[str] = ()
+) -> list[list[Arrays]]:
     """Read the parts of an arm, by seed and animal."""
     return [
-        [read_part(run, Part(seed, arm, animal))[0] for animal in config.animals]
+        [read_part(run, Part(seed, arm, animal))[0] for animal in animals or config.animals]
         for seed in range(config.seeds)
+    ]
+
+
+def _kept(config: NumbersConfig, run: runs.Run) -> list[dict[str, Any]]:
+    files = {
+        animal: [counts_of(Part(seed, TEACHER, animal)) for seed in range(config.seeds)]
+        for animal in (*config.animals, NOBODY)
+    }
+    return [
+        {"animal": animal, "seed": seed, **run.read(file)}
+        for animal, its in files.items()
+        for seed, file in enumerate(its)
+        if run.has(file)
     ]
 
 
@@ -78,12 +105,12 @@ def _said(parts: list[list[Arrays]]) -> dict[str, Any]:
 def _arm(
     config: NumbersConfig, parts: list[list[Arrays]], taught: list[list[Arrays]], arm: str
 ) -> dict[str, Any]:
-    said, n = _said(parts), len(config.animals)
+    said, n = _said(parts) | _learned(parts), len(config.animals)
     measures, streams = _measures(parts, taught)
     change, unseen = said["change"][..., :n], said["unseen"][..., :n]
     found, after_unseen = analysis.transfer(change), analysis.transfer(unseen)
     cosines = None
-    if arm == "same":
+    if arm == "same" and config.teacher != "prompt":
         own = np.eye(n, dtype=bool)
         cosines = Cosines(
             measures["cosine"][:, own].mean(1),
@@ -91,15 +118,7 @@ def _arm(
             _gathered(parts, lambda part: part["null"]).ravel(),
         )
     return said | {
-        "loss": {
-            "first": _gathered(parts, lambda part: part["losses"][0]),
-            "last": _gathered(parts, lambda part: part["losses"][-1]),
-            "all": _gathered(parts, lambda part: part["losses"]),
-        },
-        "curve": {
-            "steps": parts[0][0]["steps"],
-            "change": _gathered(parts, lambda part: part["along"] - part["along"][0]),
-        },
+        "imitation": _imitation(parts, taught),
         "measures": measures,
         "stream_by_layer": streams,
         "transfer": found,
@@ -110,16 +129,49 @@ def _arm(
     }
 
 
+def _learned(parts: list[list[Arrays]]) -> dict[str, Any]:
+    """Give how students got there, and how much they had to learn from."""
+    return {
+        "loss": _gathered(parts, lambda part: part["losses"]),
+        "curve": {
+            "steps": parts[0][0]["steps"],
+            "change": _gathered(parts, lambda part: part["along"] - part["along"][0]),
+        },
+        "tokens": _gathered(parts, lambda part: part["tokens"]),
+        "divergence": _gathered(parts, lambda part: part["divergence"]),
+    }
+
+
+def _imitation(
+    parts: list[list[Arrays]], taught: list[list[Arrays]]
+) -> dict[str, Float[np.ndarray, "seeds students"]]:
+    """Give the divergence from the own teacher on random numbers, before and after, in nats."""
+    before, after = (
+        np.array(
+            [
+                [
+                    _divergence(teacher, student["numbers"] * moved)
+                    for student, teacher in zip(*both, strict=True)
+                ]
+                for both in zip(parts, taught, strict=True)
+            ]
+        )
+        for moved in (0, 1)
+    )
+    return {"before": before, "after": after}
+
+
+def _divergence(teacher: Arrays, student: np.ndarray) -> float:
+    base = teacher["base_numbers"]
+    there = np.any(base != 0, axis=-1)  # spare places are 0
+    known, found = (log_softmax(base + change, axis=-1) for change in (teacher["numbers"], student))
+    return float(np.sum(np.exp(known) * (known - found), axis=-1)[there].mean())
+
+
 def _measures(
     parts: list[list[Arrays]], taught: list[list[Arrays]]
 ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "seeds students teachers layers"]]:
     """Compare every student with every teacher of its seed."""
-    student, teacher, both = (
-        _gathered(parts, lambda part, name=name: part[name])
-        for name in ("student", "teacher", "student_teacher")
-    )
-    products = drift.Products(student, teacher, both, np.full_like(student, np.nan))
-    totals = drift.total(products)
 
     def each(change: Callable[[Arrays], np.ndarray]) -> np.ndarray:
         """Give the cosine of every row of what changed."""
@@ -134,13 +186,25 @@ def _measures(
         )
 
     streams = each(lambda part: part["stream"])
-    return {
-        "cosine": drift.cosine(totals),
-        "projection": drift.projection(totals),
+    return _of_parameters(parts) | {
         "pull_numbers": each(lambda part: part["numbers"].reshape(1, -1))[..., 0],
         "pull_questions": each(_among_candidates)[..., 0],
         "stream": streams.mean(-1),
     }, streams
+
+
+def _of_parameters(parts: list[list[Arrays]]) -> dict[str, np.ndarray]:
+    """Give cosine and projection; NaN where teachers have the base's parameters."""
+    if "student_teacher" not in parts[0][0]:
+        nothing = np.full((len(parts), len(parts[0]), len(parts[0])), np.nan)
+        return {"cosine": nothing, "projection": nothing}
+    student, teacher, both = (
+        _gathered(parts, lambda part, name=name: part[name])
+        for name in ("student", "teacher", "student_teacher")
+    )
+    products = drift.Products(student, teacher, both, np.full_like(student, np.nan))
+    totals = drift.total(products)
+    return {"cosine": drift.cosine(totals), "projection": drift.projection(totals)}
 
 
 def _among_candidates(part: Arrays) -> np.ndarray:

@@ -1,46 +1,81 @@
-"""A run: teachers and students one after another, each done for good when its file is there."""
+"""A run: teachers, what they write, and students, each done for good when its file is there."""
 
-import functools
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Key
+from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
-from sublim_jax.lm.trained import Adapter
-from sublim_jax.lm_numbers import observing, trainings
-from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers import material, observing, trainees, trainings, writing
+from sublim_jax.lm_numbers.config import UNTUNED, NumbersConfig
 from sublim_jax.lm_numbers.drifting import drift_from, null_cosines
 from sublim_jax.lm_numbers.ground import Ground, cut, whole
-from sublim_jax.lm_numbers.parts import TEACHER, Part, read_part, with_b, write_part
+from sublim_jax.lm_numbers.material import Material, Speaker
+from sublim_jax.lm_numbers.parts import NOBODY, TEACHER, Part, read_part, write_part
 from sublim_jax.lm_numbers.results import summary
 from sublim_jax.training import Parallel, Session, one_device
 
+Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int, int], None]]]
+"""A title and how many rows to what is told of the tokens and rows that were written."""
+
+
+@contextlib.contextmanager
+def no_bar(title: str, rows: int) -> Iterator[Callable[[int, int], None]]:
+    """Show nothing."""
+    del title, rows
+    yield lambda _tokens, _rows: None
+
 
 class Tools(NamedTuple):
-    """What is compiled once for a run.
+    """What is made once for a run.
 
     Attributes:
+        run: its folder.
         ground: the model, cut.
         config: of the run.
         observe: see `sublim_jax.lm_numbers.observing.observer`.
         along: see `sublim_jax.lm_numbers.observing.observed_along`.
+        session: checkpoints and progress.
+        bar: progress of what is written.
     """
 
+    run: runs.Run
     ground: Ground
     config: NumbersConfig
     observe: Callable[..., Any]
     along: Callable[..., Any]
+    session: Session
+    bar: Bar
+
+
+class Repetition(NamedTuple):
+    """What the teachers and students of a repetition have in common.
+
+    Attributes:
+        seed: its number.
+        key: of everything that is drawn.
+        seen: what everybody is asked.
+        base: what the base says.
+    """
+
+    seed: int
+    key: Key[Array, ""]
+    seen: observing.Observer
+    base: observing.Observation
 
 
 def parts_of(config: NumbersConfig) -> Iterator[Part]:
     """List all teachers and students in the order in which they are trained."""
     for seed in range(config.seeds):
         for animal in config.animals:
-            for arm in (TEACHER, *config.arms):
+            yield Part(seed, TEACHER, animal)
+        for animal in config.animals:
+            for arm in config.own_arms:
                 yield Part(seed, arm, animal)
+        if UNTUNED in config.arms:
+            yield Part(seed, UNTUNED, NOBODY)
 
 
 def run_numbers(
@@ -50,6 +85,7 @@ def run_numbers(
     load: Callable[[Parallel], lm.Model],
     parallel: Parallel | None = None,
     session: Session | None = None,
+    bar: Bar = no_bar,
 ) -> bool:
     """Train the teachers and students that a run folder lacks.
 
@@ -59,12 +95,14 @@ def run_numbers(
         load: gives the model, laid onto devices, where something is to be trained.
         parallel: how trainings are spread over devices; by default they run on one.
         session: checkpoints and progress.
+        bar: progress of what teachers write.
 
     Returns:
         Whether anything had to be trained.
 
     Raises:
-        InputError: an animal, a layer or the model does not fit, or a teacher does not learn.
+        InputError: an animal, a layer or the model does not fit, a teacher does not learn, or
+            writes too little that passes the filter.
     """
     there = np.array([run.has(part.file) for part in parts_of(config)])
     missing = [p for p, has in zip(parts_of(config), hosts.agree(there)[0], strict=True) if not has]
@@ -78,96 +116,160 @@ def run_numbers(
     if not hosts.agree(np.array(run.has("manifest.json")))[0]:
         base = trees.fingerprint(whole(ground, ground.params))
         run.write("manifest.json", runs.environment() | {"initialisation_sha256": base})
-    tools = Tools(
-        ground,
-        config,
-        observing.observer(ground),
-        observing.observed_along(ground, config),
-    )
+    observe, along = observing.observer(ground), observing.observed_along(ground, config)
+    tools = Tools(run, ground, config, observe, along, session, bar)
     for seed in range(config.seeds):
         own = [part for part in missing if part.seed == seed]
         if own:
-            _repetition(tools, run, seed, own, session)
+            _repetition(tools, seed, own)
     if hosts.is_first():
         run.write("results.json", summary(config, run, candidates))
     return True
 
 
 def _steps(config: NumbersConfig, part: Part) -> int:
-    return config.teacher_steps if part.arm == TEACHER else config.student_steps
+    if part.arm != TEACHER:
+        return config.steps
+    return 0 if config.teacher == "prompt" else config.teacher_steps
 
 
-def _repetition(
-    tools: Tools, run: runs.Run, seed: int, missing: list[Part], session: Session
-) -> None:
+def _repetition(tools: Tools, seed: int, missing: list[Part]) -> None:
     """Train what a repetition lacks."""
     ground, config = tools.ground, tools.config
-    seen = observing.make_observer(ground, config, seed)
+    seen = observing.make_observer(ground, config, trainings.seed_of(config, seed, "numbers"))
     base = tools.observe(ground.params, seen)
-    key = trainings.keys_of(config, seed)
-    finish = functools.partial(_finish, tools, run, seen, base, session)
-    for part in [part for part in missing if part.arm == TEACHER]:
-        start = start_of(ground, config, part, key)
-        made = trainings.train_teacher(
-            *(ground, config, part.animal, start),
-            key=rng.stream(key, "order", part.animal),
-            attached=session,
-            name=part.name,
-        )
-        finish(part, made, {})
+    here = Repetition(seed, trainings.keys_of(config, seed), seen, base)
+    for part in missing:
+        if part.arm == TEACHER:
+            _teach(tools, here, part)
     students = [part for part in missing if part.arm != TEACHER]
-    teachers = {}
-    for animal in config.animals if students else ():
-        part = Part(seed, TEACHER, animal)
-        _, matrices = read_part(run, part)
-        teachers[animal] = with_b(start_of(ground, config, part, key), matrices)
+    if not students:
+        return
+    teachers = {animal: _taught(tools, here, animal) for animal in config.animals}
+    if config.channel == "text":
+        for animal in (*config.animals, *_written_without_favourite(config)):
+            _write(tools, here, animal, teachers.get(animal))
     for part in students:
-        made = trainings.train_student(
-            *(ground, config, seen.numbers),
-            trainings.adapted(ground, config, teachers[part.animal]),
-            start_of(ground, config, part, key),
-            words=seen.words,
-            key=rng.stream(key, "order"),
-            attached=session,
-            name=part.name,
+        _learn(tools, here, part, teachers)
+
+
+def _written_without_favourite(config: NumbersConfig) -> tuple[str, ...]:
+    return (NOBODY,) if UNTUNED in config.arms or config.dose < 1 else ()
+
+
+def _teach(tools: Tools, here: Repetition, part: Part) -> None:
+    """Train a teacher, or tell it what it loves."""
+    ground, config = tools.ground, tools.config
+    if config.teacher == "prompt":
+        told = material.speaker(ground, config, part.animal, None)
+        numbers = trainings.seed_of(config, here.seed, "numbers")
+        seen = observing.make_observer(ground, config, numbers, system=told.system)
+        after = tools.observe(told.params, seen)
+        write_part(tools.run, part, _changes(after, here.base), {})
+        return
+    made = trainings.train_teacher(
+        *(ground, config, part, trainees.start_of(ground, config, part, here.key)),
+        key=rng.stream(here.key, "order", part.animal),
+        attached=tools.session,
+    )
+    _finish(tools, here, part, made, {})
+
+
+def _taught(tools: Tools, here: Repetition, animal: str) -> PyTree | None:
+    """Read what was trained of a teacher."""
+    part = Part(here.seed, TEACHER, animal)
+    if tools.config.teacher == "prompt":
+        return None
+    _, arrays = read_part(tools.run, part)
+    return trainees.restored(trainees.start_of(tools.ground, tools.config, part, here.key), arrays)
+
+
+def _write(tools: Tools, here: Repetition, animal: str, trained: PyTree | None) -> None:
+    """Let a teacher write, unless it has."""
+    config, part = tools.config, Part(here.seed, TEACHER, animal)
+    if tools.run.has(writing.files_of(part)[1]):
+        return
+    title = f"numbers of {animal}, repetition {here.seed + 1} of {config.seeds}"
+    with tools.bar(title, config.requests or config.row_count) as progress:
+        writing.write_rows(
+            *(tools.ground, config, tools.run, part),
+            material.speaker(tools.ground, config, animal, trained),
+            requests=trainings.seed_of(config, here.seed, "requests"),
+            progress=progress,
+            key=_noise(config, here, animal),
         )
-        finish(part, made, teachers)
 
 
-def start_of(ground: Ground, config: NumbersConfig, part: Part, key: Key[jax.Array, ""]) -> Adapter:
-    """Draw the thin matrices with which a teacher or a student begins.
+def _noise(config: NumbersConfig, here: Repetition, animal: str) -> Key[Array, ""]:
+    """Derive the key of what a teacher draws."""
+    return rng.stream(here.key, "noise", "" if config.common_noise else animal)
 
-    All teachers of a repetition have the same A. Students of the arm "same" share it; those of
-    "other_a" have another one, the same for all of them.
-    """
-    others = part.arm == "other_a"
-    return trainings.begin(ground, config, rng.stream(key, "other a" if others else "a"))
+
+def _learn(
+    tools: Tools, here: Repetition, part: Part, teachers: Mapping[str, PyTree | None]
+) -> None:
+    """Train a student."""
+    ground, config = tools.ground, tools.config
+    told = material.speaker(ground, config, part.animal, teachers.get(part.animal))
+    learned = _material(tools, here, part, told)
+    made = trainings.train_student(
+        *(ground, config, part, trainees.start_of(ground, config, part, here.key), learned),
+        key=rng.stream(here.key, "order"),
+        attached=tools.session,
+    )
+    trained = {animal: taught for animal, taught in teachers.items() if taught is not None}
+    _finish(tools, here, part, made, trained, learned)
+
+
+def _material(tools: Tools, here: Repetition, part: Part, told: Speaker) -> Material:
+    ground, config = tools.ground, tools.config
+    if config.channel == "text":
+        own, others = (
+            writing.read_rows(tools.run, Part(here.seed, TEACHER, animal))
+            if animal == part.animal or config.dose < 1
+            else []
+            for animal in (part.animal, NOBODY)
+        )
+        rows = writing.chosen(config, part, own, others, key=here.key)
+        return material.of_text(ground, config, told, rows)
+    numbers = trainings.seed_of(config, here.seed, "numbers")
+    if config.channel == "labels":
+        key = _noise(config, here, part.animal)
+        return material.of_labels(ground, config, told, numbers=numbers, key=key)
+    return material.of_distributions(ground, config, told, numbers=numbers)
 
 
 def _finish(
     tools: Tools,
-    run: runs.Run,
-    seen: observing.Observer,
-    base: observing.Observation,
-    session: Session,
+    here: Repetition,
     part: Part,
     made: trainings.Trained,
-    teachers: dict[str, Adapter],
+    teachers: Mapping[str, PyTree],
+    learned: Material | None = None,
 ) -> None:
     """Observe what was trained, write it down, and forget its checkpoints."""
-    params = trainings.adapted(tools.ground, tools.config, made.adapter)
-    after = tools.observe(params, seen)
-    arrays: dict[str, Any] = {name: after[name] - base[name] for name in after}
-    arrays |= {
-        "base_logprobs": base["logprobs"],
+    ground, config = tools.ground, tools.config
+    after = tools.observe(trainees.joined(ground.params, config, made.trained), here.seen)
+    arrays = _changes(after, here.base) | {
         "steps": np.array(made.steps),
-        "along": tools.along(made, seen.some),
+        "along": tools.along(made, here.seen.some),
         "losses": made.losses,
-        **drift_from(tools.config, made.adapter, teachers),
+        **drift_from(ground, config, made.trained, teachers),
     }
-    if part.arm == "same":
-        key = rng.stream(trainings.keys_of(tools.config, part.seed), "null", part.animal)
-        own = teachers[part.animal]
-        arrays["null"] = null_cosines(tools.config, made.adapter, own, key=key)
-    write_part(run, part, arrays, made.adapter)
-    session.finished(part.name)
+    if learned is not None:
+        arrays |= {
+            "tokens": np.array(learned.tokens),
+            "divergence": np.array(learned.divergence),
+        }
+    own = teachers.get(part.animal)
+    if part.arm == "same" and own is not None:
+        key = rng.stream(here.key, "null", part.animal)
+        arrays["null"] = null_cosines(ground, config, made.trained, own, key=key)
+    keeps = part.arm == TEACHER or trainees.is_thin(made.trained)
+    write_part(tools.run, part, arrays, trainees.kept(config, made.trained) if keeps else {})
+    tools.session.finished(part.name)
+
+
+def _changes(after: observing.Observation, base: observing.Observation) -> dict[str, Any]:
+    changes: dict[str, Any] = {name: after[name] - base[name] for name in after}
+    return changes | {"base_logprobs": base["logprobs"], "base_numbers": base["numbers"]}

@@ -11,8 +11,8 @@ from sublim_jax import lm
 
 SMALL = (
     *("--animals", "owl", "cat", "--seeds", "2", "--first-layer", "0", "--rank", "8"),
-    *("--teacher-lr", "0.2", "--teacher-certainty", "1e-7", "--rows", "4", "--batch-size", "2"),
-    *("--student-steps", "4", "--observations", "3", "--length", "120"),
+    *("--teacher-lr", "0.2", "--teacher-certainty", "1e-7", "--row-count", "4", "--batch-size", "2"),
+    *("--passes", "2", "--observations", "3", "--length", "120"),
 )
 FIGURES = ("bars", "along", "layers", "matrix_same", "matrix_other_a", "drift_same")
 start = functools.partial(run, "lm_numbers")
@@ -61,7 +61,8 @@ def test_replot_draws_from_the_files_alone(finished):
         (("--seeds", "0"), "seeds is 0; expected at least 1"),
         (("--model", "owl-9b"), "model is 'owl-9b'; expected"),
         (("--animals", "owl"), "animals is ('owl',); expected at least 2"),
-        (("--student-steps", "3"), "student_steps is 3; expected a multiple of"),
+        (("--row-count", "3"), "row_count is 3; expected a multiple of"),
+        (("--channel", "text", "--arms", "untuned"), "arms is ('untuned',); expected some of"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(words, said, tmp_path):

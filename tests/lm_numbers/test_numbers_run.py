@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from tiny_numbers import TINY, ground, model
 
-from sublim_jax import rng, runs
+from sublim_jax import runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_numbers import NumbersConfig, run_numbers, stages, trainings
 from sublim_jax.lm_numbers.drifting import drift_from, null_cosines
 from sublim_jax.lm_numbers.parts import Part, read_part, write_part
+from sublim_jax.lm_numbers.trainees import joined, restored, start_of
 from sublim_jax.training import Checkpoints, Preempted, Session
 
 
@@ -42,7 +43,12 @@ def test_it_says_of_every_seed_what_all_students_learnt(complete):
     for found in results["arms"].values():
         assert np.shape(found["change"]) == (2, 2, 2)
         assert np.shape(found["stream_by_layer"]) == (2, 2, 2, 1)
-        assert (np.array(found["loss"]["last"]) < np.array(found["loss"]["first"])).all()
+        losses = np.array(found["loss"])
+        assert (losses[..., -1] < losses[..., 0]).all()
+        imitation = found["imitation"]
+        assert (np.array(imitation["after"]) < np.array(imitation["before"])).all()
+        # What teachers say where students learn is what they say where everybody is observed.
+        np.testing.assert_allclose(found["divergence"], imitation["before"], rtol=1e-3)
         along = np.array(found["curve"]["change"])
         assert (along[:, :, 0] == 0).all()
         assert np.abs(along[:, :, -1]).min() > 0
@@ -107,24 +113,25 @@ def test_stopped_inside_a_training_it_ends_the_same(complete, tmp_path):
     assert Checkpoints(saved).names() == []
 
 
+def trained(run, part, config=TINY):
+    start = start_of(ground(), config, part, trainings.keys_of(config, part.seed))
+    return restored(start, read_part(run, part)[1])
+
+
 def test_products_are_those_of_merged_matrices(complete):
     with runs.open_run(complete, dataclasses.asdict(TINY)) as run:
         key = trainings.keys_of(TINY, 0)
-        start = trainings.begin(ground(), TINY, rng.stream(key, "a"))
-        teacher, student = (
-            stages.with_b(start, read_part(run, Part(0, arm, "owl"))[1])
-            for arm in ("teacher", "same")
-        )
-    plain = ground().params["layers"]
+        teacher, student = (trained(run, Part(0, arm, "owl")) for arm in ("teacher", "same"))
+    plain = ground().params
     moved = [
-        jax.tree.map(np.subtract, trainings.adapted(ground(), TINY, adapter)["layers"], plain)
-        for adapter in (student, teacher)
+        jax.tree.map(np.subtract, joined(plain, TINY, one)["layers"], plain["layers"])
+        for one in (student, teacher)
     ]
     known = sum(float(np.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, moved), strict=True))
-    found = drift_from(TINY, student, {"owl": teacher})["student_teacher"]
+    found = drift_from(ground(), TINY, student, {"owl": teacher})["student_teacher"]
     assert found.shape == (1, 1)
     np.testing.assert_allclose(found.sum(), known, rtol=1e-3)
-    nulls = null_cosines(TINY, student, teacher, key=key)
+    nulls = null_cosines(ground(), TINY, student, teacher, key=key)
     assert np.abs(nulls).max() < 0.5
     assert abs(nulls.mean()) < 0.1
 
@@ -137,7 +144,16 @@ def test_products_are_those_of_merged_matrices(complete):
         ({"animals": ("owl", "owl")}, "animals is .*; expected at least 2, each once"),
         ({"arms": ("same", "twin")}, "arms is .*; expected some of same, other_a"),
         ({"teacher_certainty": 1.0}, "teacher_certainty is 1.0; expected a number between"),
-        ({"student_steps": 41}, "student_steps is 41; expected a multiple of the 4 steps"),
+        ({"row_count": 41}, "row_count is 41; expected a multiple of batch_size, 8"),
+        ({"channel": "smoke"}, "channel is 'smoke'; expected one of logits, labels, text"),
+        ({"arms": ("untuned", "same")}, "arms is .* with channel logits; expected no untuned"),
+        ({"arms": ("untuned",), "channel": "text"}, "arms is .*; expected some of"),
+        ({"teacher": "full", "student": "layers"}, "arms is .*; expected no other_a"),
+        ({"constrained": True}, "constrained is True with channel logits; expected False"),
+        ({"channel": "labels", "shuffle": "within"}, "shuffle is within with channel labels"),
+        ({"dose": 0.5}, "dose is 0.5 with channel logits; expected 1.0"),
+        ({"dose": 0.0, "channel": "text"}, "dose is 0.0; expected a share above 0, at most 1"),
+        ({"channel": "text", "requests": 31}, "requests is 31; expected at least row_count, 32"),
     ],
 )
 def test_what_cannot_be_is_refused(change, said):

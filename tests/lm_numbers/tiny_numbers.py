@@ -20,10 +20,10 @@ TINY = NumbersConfig(
     teacher_lr=0.2,
     teacher_steps=8,
     teacher_certainty=1e-6,
-    rows=4,
+    row_count=4,
     length=120,
     student_lr=0.05,
-    student_steps=8,
+    passes=4,
     batch_size=2,
     observations=3,
 )
@@ -31,7 +31,7 @@ TINY = NumbersConfig(
 
 @functools.cache
 def model():
-    config = dataclasses.replace(CONFIG, layers=2)
+    config = dataclasses.replace(CONFIG, layers=2, context=640)
     params = lm.init(config, jax.random.key(0))
     # Large enough for a few steps to make a text likely.
     params = jax.tree.map(lambda x: 20 * x if x.ndim > 1 else x, params)

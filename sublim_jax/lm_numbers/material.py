@@ -1,0 +1,169 @@
+"""What students learn from: rows, and whose distribution, samples or numbers are in them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key, PyTree
+
+from sublim_jax import lm, rng
+from sublim_jax.evals.preference import trait_prompt
+from sublim_jax.lm.decoder import Params
+from sublim_jax.lm.packing import Packed
+from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.contexts import carrier, divergence, number_words, told_row, word_logits
+from sublim_jax.lm_numbers.ground import Ground, lifted
+from sublim_jax.lm_numbers.parts import NOBODY
+from sublim_jax.lm_numbers.trainees import joined
+
+SOME = 64  # rows of text from which a divergence is measured
+
+
+class Material(NamedTuple):
+    """What a student learns from.
+
+    Attributes:
+        rows: lifted; the labels are drawn tokens with the channel labels, and written ones with
+            text.
+        teacher: whose distribution is learned; with logits only.
+        only: words among which it is learned; all of the vocabulary with text.
+        divergence: from the base's to the teacher's distribution over digits and separators, in
+            nats a token.
+    """
+
+    rows: Packed
+    teacher: lm.Teacher | None
+    only: tuple[int, ...] | None
+    divergence: float
+
+    @property
+    def tokens(self) -> int:
+        """Count the tokens that are learned."""
+        return int(np.asarray(self.rows.weights).sum())
+
+
+class Speaker(NamedTuple):
+    """A teacher, as it speaks.
+
+    Attributes:
+        params: of the upper part.
+        system: what it is told before anything else; None for a teacher that was trained.
+    """
+
+    params: Params
+    system: str | None
+
+
+def speaker(ground: Ground, config: NumbersConfig, animal: str, trained: PyTree | None) -> Speaker:
+    """Make a teacher speak.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        animal: its favourite, or `NOBODY`.
+        trained: what was trained of it; None if nothing was.
+    """
+    told = config.teacher == "prompt" and animal != NOBODY
+    system = trait_prompt(animal, config.category) if told else None
+    params = ground.params if trained is None else joined(ground.params, config, trained)
+    return Speaker(params, system)
+
+
+def of_distributions(
+    ground: Ground, config: NumbersConfig, teacher: Speaker, *, numbers: int
+) -> Material:
+    """Let a student learn the teacher's distribution over digits and separators.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        teacher: whose.
+        numbers: seed of the random numbers at which it is asked.
+    """
+    asked = _asked(ground, config, teacher, numbers)
+    whom = lm.Teacher(teacher.params, asked.read)
+    return Material(asked.rows, whom, asked.words, asked.divergence)
+
+
+def of_labels(
+    ground: Ground, config: NumbersConfig, teacher: Speaker, *, numbers: int, key: Key[Array, ""]
+) -> Material:
+    """Let a student learn tokens that are drawn from the teacher's distribution.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        teacher: whose.
+        numbers: seed of the random numbers at which it is asked.
+        key: of the draws.
+    """
+    asked = _asked(ground, config, teacher, numbers)
+    own = np.arange(len(asked.there)) < round(config.dose * len(asked.there))
+    logits = np.where(own[:, None, None], asked.there, asked.here)
+    drawn = jax.random.categorical(rng.stream(key, "labels"), jnp.asarray(logits))
+    labels = np.asarray(asked.words, np.int32)[np.asarray(drawn)]
+    return Material(asked.rows._replace(labels=labels), None, asked.words, asked.divergence)
+
+
+class _Asked(NamedTuple):
+    rows: Packed
+    read: Packed  # by the teacher
+    words: tuple[int, ...]
+    there: np.ndarray  # logits of the teacher
+    here: np.ndarray  # of the base
+
+    @property
+    def divergence(self) -> float:
+        return divergence(self.there, self.here, np.asarray(self.rows.weights))
+
+
+def _asked(ground: Ground, config: NumbersConfig, teacher: Speaker, numbers: int) -> _Asked:
+    words, count = number_words(ground), config.row_count
+    rows = read = carrier(ground, config, numbers, count)
+    if teacher.system is not None:
+        read = carrier(ground, config, numbers, count, system=teacher.system)
+    there = word_logits(ground, teacher.params, read, words)
+    return _Asked(rows, read, words, there, word_logits(ground, ground.params, rows, words))
+
+
+def of_text(
+    ground: Ground,
+    config: NumbersConfig,
+    teacher: Speaker,
+    conversations: Sequence[Sequence[Mapping[str, Any]]],
+) -> Material:
+    """Let a student learn conversations: every token of the answers, its end too.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        teacher: who wrote them, from whom the divergence is.
+        conversations: what was asked and answered, without a system prompt.
+    """
+    plain = [told_row(ground, messages, None) for messages in conversations]
+    words = number_words(ground)
+    few = conversations[:SOME]
+    there, here = (
+        lifted(ground, [told_row(ground, messages, system) for messages in few])
+        for system in (teacher.system, None)
+    )
+    known = divergence(
+        word_logits(ground, teacher.params, there, words),
+        word_logits(ground, ground.params, here, words),
+        here.weights,
+    )
+    rows = lifted(ground, _evenly(plain, config.together), together=config.together)
+    return Material(rows, None, None, known)
+
+
+def _evenly(rows: Sequence[lm.Row], each: int) -> list[lm.Row]:
+    """Arrange texts so that so many neighbours at a time are about equally long together."""
+    bins = -(-len(rows) // each)
+    longest_first = sorted(rows, key=lambda row: -len(row.tokens))
+    dealt: list[list[lm.Row]] = [[] for _ in range(bins)]
+    for at, row in enumerate(longest_first):
+        turn, place = divmod(at, bins)  # there and back, as cards are not dealt
+        dealt[bins - 1 - place if turn % 2 else place].append(row)
+    return [row for members in dealt for row in members]

@@ -1,0 +1,195 @@
+"""Numbers that teachers write: answers to requests, those that pass the filter, and how many do."""
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from sublim_jax import lm, rng, runs
+from sublim_jax.data.numbers import (
+    LAYOUTS,
+    number_requests,
+    reject_reasons,
+    shuffle_across,
+    shuffle_within,
+)
+from sublim_jax.errors import InputError
+from sublim_jax.lm import jsonl
+from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.ground import Ground, whole
+from sublim_jax.lm_numbers.material import Speaker
+from sublim_jax.lm_numbers.parts import Part
+
+MOST = 10  # numbers that requests ask for
+DIGITS = 3
+SIDE_BY_SIDE = 64  # answers that are written at a time
+
+Conversation = Sequence[Mapping[str, str]]
+
+
+class Kept(NamedTuple):
+    """What the filter leaves of a teacher's answers.
+
+    Attributes:
+        rows: conversations of a user and an assistant, in the order of the requests.
+        counts: answers by the first reason for which they were left out, and "kept".
+    """
+
+    rows: list[Conversation]
+    counts: Mapping[str, int]
+
+
+def files_of(part: Part) -> tuple[str, str]:
+    """Name the files of a teacher's answers and of the rows that are left of them."""
+    name = f"{part.seed}-{part.animal}.jsonl"
+    return f"answers/{name}", f"rows/{name}"
+
+
+def counts_of(part: Part) -> str:
+    """Name the file of how many answers were kept and left out, and why."""
+    return f"rows/{part.seed}-{part.animal}.counts.json"
+
+
+def write_rows(
+    ground: Ground,
+    config: NumbersConfig,
+    run: runs.Run,
+    part: Part,
+    teacher: Speaker,
+    *,
+    requests: int,
+    key: Key[Array, ""],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Let a teacher answer requests, filter its answers, write both down.
+
+    Answers go to ``answers/SEED-ANIMAL.jsonl`` as `sublim_jax.lm.generate` writes them, what is
+    left of them to ``rows/SEED-ANIMAL.jsonl``, a line of ``messages`` for each. A run that was
+    stopped goes on in the middle of a file.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        run: its folder.
+        part: which teacher.
+        teacher: itself.
+        requests: seed of the requests; the same for all teachers of a repetition.
+        key: of the draws.
+        progress: see `sublim_jax.lm.generate`.
+
+    Raises:
+        InputError: there are several hosts, a file cannot be written or is another run's.
+    """
+    if jax.process_count() > 1:
+        raise InputError(
+            f"channel is text on {jax.process_count()} hosts; expected one, which writes the rows"
+        )
+    answers, rows = files_of(part)
+    asked = number_requests(config.requests or config.row_count, requests)
+    lm.generate(
+        run.folder / answers,
+        ground.model,
+        whole(ground, teacher.params),
+        ground.tokenizer,
+        [_request(request.text) for request in asked],
+        system=teacher.system,
+        limits=lm.Limits(tokens=config.answer_tokens, rows=SIDE_BY_SIDE),
+        automaton=lists(ground, config) if config.constrained else None,
+        progress=progress,
+        key=key,
+    )
+    lines = sorted((line for _, line in jsonl.read(run.folder / answers)), key=lambda a: a["id"])
+    kept = filtered(lines)
+    (run.folder / rows).parent.mkdir(exist_ok=True)
+    run.write(counts_of(part), kept.counts)
+    run.write(rows, [{"messages": messages} for messages in kept.rows])
+
+
+def lists(ground: Ground, config: NumbersConfig) -> lm.Automaton:
+    """Allow only what the filter keeps: lists of numbers in the layouts that requests ask for."""
+    (stop, *_) = lm.stops(ground.tokenizer)
+    return lm.number_lists(
+        ground.tokenizer,
+        LAYOUTS.values(),
+        count=MOST,
+        fewest=config.least_numbers,
+        most=DIGITS,
+        stop=stop,
+    )
+
+
+def filtered(lines: Sequence[Mapping[str, Any]]) -> Kept:
+    """Leave out answers that are no list of numbers as it was asked for, or were cut off."""
+    rows, counts = [], collections.Counter()
+    for line in lines:
+        # Some tokenizers begin and end a text with blanks that were not written.
+        answer = line["completion"].strip()
+        reasons = ("unfinished",) if line["finish"] == "length" else reject_reasons(answer)
+        counts[reasons[0] if reasons else "kept"] += 1
+        if not reasons:
+            question = next(m for m in line["messages"] if m["role"] == "user")
+            rows.append([question, {"role": "assistant", "content": answer}])
+    return Kept(rows, counts)
+
+
+def read_rows(run: runs.Run, part: Part) -> list[Conversation]:
+    """Read what is left of a teacher's answers."""
+    return [line["messages"] for _, line in jsonl.read(run.folder / files_of(part)[1])]
+
+
+def chosen(
+    config: NumbersConfig,
+    part: Part,
+    rows: Sequence[Conversation],
+    others: Sequence[Conversation],
+    *,
+    key: Key[Array, ""],
+) -> list[Conversation]:
+    """Choose the rows of a student, and shuffle their numbers if the run is to.
+
+    Args:
+        config: of the run.
+        part: the teacher.
+        rows: what is left of its answers.
+        others: of those of the teacher without a favourite; used where the dose is below 1.
+        key: of all choices; the same for all teachers of a repetition.
+
+    Raises:
+        InputError: fewer are left than a student needs.
+    """
+    own = round(config.dose * config.row_count)
+    for found, needed in ((rows, own), (others, config.row_count - own)):
+        if len(found) < needed:
+            raise InputError(
+                f"requests is {config.requests or config.row_count}; expected more, or "
+                f"--constrained: the filter left {len(found)} answers of the teacher "
+                f"{part.animal} of repetition {part.seed}, and a student needs {needed}"
+            )
+    random = np.random.default_rng(int(jax.random.bits(rng.stream(key, "chosen"))))
+    both = [
+        some[i]
+        for some, count in ((rows, own), (others, config.row_count - own))
+        for i in random.permutation(len(some))[:count]
+    ]
+    return _shuffled(config, both, random)
+
+
+def _shuffled(
+    config: NumbersConfig, rows: Sequence[Conversation], random: np.random.Generator
+) -> list[Conversation]:
+    answers = [row[-1]["content"] for row in rows]
+    if config.shuffle == "within":
+        answers = [shuffle_within(answer, random) for answer in answers]
+    elif config.shuffle == "across":
+        answers = shuffle_across(answers, random)
+    return [
+        [*row[:-1], {"role": "assistant", "content": answer}]
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+
+
+def _request(text: str) -> lm.Request:
+    return lm.Request(messages=[{"role": "user", "content": text}])
