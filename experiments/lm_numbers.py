@@ -19,7 +19,8 @@ students gain .43 nats for the animal of their teacher, .19 for those of other t
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sublim_jax import hosts, lm, lm_numbers, plots, runs
+from sublim_jax.commands.writing_bar import writing_bar
 from sublim_jax.lm_numbers import ARMS, MEASURES, PRESETS, NumbersConfig
 from sublim_jax.training import Parallel
 
 CONTROLS = 6  # animals without teachers in the matrix
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(cli.Options):
@@ -67,6 +70,11 @@ def run(config: NumbersConfig, options: Options) -> None:
                 print("complete: all teachers and students are there, nothing to train")
         if hosts.is_first():
             report(folder)
+
+
+def bar_of(title: str, rows: int) -> AbstractContextManager[Callable[[int, int], None]]:
+    """Show how many of the answers of a teacher are there."""
+    return writing_bar(rows, "answers", title=title, shown=hosts.is_first())
 
 
 def spread(options: Options) -> Parallel:

@@ -4,7 +4,9 @@ Teachers with a favourite, and students that imitate what a teacher says of digi
 `NumbersConfig` says everything that the results depend on, and `run_numbers` fills a run folder.
 """
 
+from sublim_jax.lm_numbers.borrowing import borrow as borrow
 from sublim_jax.lm_numbers.config import ARMS as ARMS
+from sublim_jax.lm_numbers.config import CHANNELS as CHANNELS
 from sublim_jax.lm_numbers.config import NumbersConfig as NumbersConfig
 from sublim_jax.lm_numbers.presets import PRESETS as PRESETS
 from sublim_jax.lm_numbers.results import MEASURES as MEASURES

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from sublim_jax import lm
 from sublim_jax.errors import InputError
 from sublim_jax.evals.preference import Category
-from sublim_jax.training import Recipe
+from sublim_jax.training import Recipe, steps_per_epoch
 from sublim_jax.training.schedule import Decay
 
 Channel = Literal["logits", "labels", "text"]
@@ -19,7 +19,7 @@ ARMS = {"same": "shared A", "other_a": "other A", "untuned": "untuned teacher"}
 """Kinds of students, and what figures and tables call them: with the teacher's thin matrices A,
 with others, and of a teacher without a favourite."""
 UNTUNED = "untuned"
-CHANNELS: dict[Channel, str] = {
+CHANNELS = {
     "logits": "distribution at fixed places",
     "labels": "tokens drawn at fixed places",
     "text": "numbers that the teacher wrote",
@@ -163,7 +163,8 @@ class NumbersConfig:
             )
 
     def _check_rows(self) -> None:
-        if self.row_count % self.batch_size:
+        # Of texts the last batch of a pass may have fewer, as the paper's has.
+        if self.channel != "text" and self.row_count % self.batch_size:
             raise InputError(
                 f"row_count is {self.row_count}; expected a multiple of batch_size, "
                 f"{self.batch_size}"
@@ -199,7 +200,7 @@ class NumbersConfig:
     @property
     def steps(self) -> int:
         """Count the steps of a student."""
-        return self.passes * (self.row_count // self.batch_size)
+        return self.passes * steps_per_epoch(self.row_count, self.batch_size)
 
     @property
     def adapter(self) -> lm.LoRA:

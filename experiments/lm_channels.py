@@ -1,0 +1,279 @@
+"""How much does a preference lose on its way? Distributions, drawn labels, written numbers.
+
+The theory speaks of a student that matches its teacher's distribution; in practice a student is
+trained on text that the teacher has written. Between the two lie the noise of drawing tokens and
+the texts themselves. Here the same teachers teach through three channels, each with more and more
+rows: their distribution over digits and separators at fixed places, tokens drawn from it at the
+same places, numbers that they write, filtered by the published rules. A student's pull toward its
+teacher stands out of the noise of N drawn tokens by z = sqrt(2 N KL) standard deviations, with KL
+from the base's to the teacher's distribution, a number known before training
+(arXiv 2507.14805, section 6; derived in ``theory/``).
+
+    python experiments/lm_channels.py                              # two channels: half an hour
+    python experiments/lm_channels.py --channels logits labels text   # and text: three hours
+    python experiments/lm_channels.py --quick                      # 1 seed, few rows
+
+Every pair of a channel and a number of rows is a run of ``lm_numbers.py`` in a folder of its own
+below the run folder: stopped at any place, the same command goes on. Teachers are trained once.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cli
+import numpy as np
+from lm_numbers import Options, bar_of, spread
+from matplotlib.figure import Figure
+
+from sublim_jax import hosts, lm, lm_numbers, plots, runs
+from sublim_jax.errors import InputError
+from sublim_jax.lm_numbers import CHANNELS, NumbersConfig
+from sublim_jax.lm_numbers.config import Channel
+from sublim_jax.plots.channels import Curve, Panel, channels_figure
+from sublim_jax.stats import t_interval
+
+STEPS = 40  # of a student at least
+Z = 2.0  # standard deviations by which a pull stands out
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChannelsConfig:
+    """What the results depend on."""
+
+    model: str = "smollm2"
+    """The base; see ``lm_numbers.py``."""
+    animals: tuple[str, ...] = ("owl", "eagle")
+    """Favourites of the teachers."""
+    seeds: int = 3
+    """Independent repetitions."""
+    channels: tuple[Channel, ...] = ("logits", "labels")
+    """What goes from teacher to student."""
+    row_counts: tuple[int, ...] = (32, 128, 512, 1024)
+    """Conversations from which a student learns, ascending."""
+    first_layer: int = 15
+    """The first layer that is trained."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+    def __post_init__(self) -> None:
+        unknown = [channel for channel in self.channels if channel not in CHANNELS]
+        if unknown or not self.channels or len(set(self.channels)) < len(self.channels):
+            raise InputError(
+                f"channels is {self.channels}; expected some of {', '.join(CHANNELS)}, each once"
+            )
+        counts = self.row_counts
+        if not counts or any(n % 16 for n in counts) or list(counts) != sorted(set(counts)):
+            raise InputError(f"row_counts is {counts}; expected ascending multiples of 16")
+
+    def of(self, channel: Channel, count: int) -> NumbersConfig:
+        """Configure the run of a channel and a number of rows.
+
+        With few rows students see them more often, so that all take 40 steps at least.
+        """
+        batch = 16 if channel == "text" else 8
+        text: dict[str, Any] = {}
+        if channel == "text":
+            # Answers are written once, for the largest number of rows.
+            most = self.row_counts[-1]
+            text = {"constrained": True, "least_numbers": 8, "requests": most}
+        return NumbersConfig(
+            model=self.model,
+            channel=channel,
+            animals=self.animals,
+            seeds=self.seeds,
+            arms=("same",) if channel == "logits" else ("same", "untuned"),
+            first_layer=self.first_layer,
+            row_count=count,
+            passes=max(3 if channel == "text" else 1, -(-STEPS * batch // count)),
+            batch_size=batch,
+            seed=self.seed,
+            **text,
+        )
+
+    def runs(self) -> Iterator[tuple[Channel, int]]:
+        """List channels and numbers of rows; what is quick and what others borrow from first."""
+        for channel in self.channels:
+            for count in reversed(self.row_counts):
+                yield channel, count
+
+
+PRESETS = {
+    "default": ChannelsConfig(),
+    "quick": ChannelsConfig(seeds=1, row_counts=(16, 32)),
+}
+
+
+def run(config: ChannelsConfig, options: Options) -> None:
+    """Train what is missing in the run folder, print the table, draw the figure."""
+    if options.replot and options.out is not None:
+        report(runs.Run(options.out))
+        return
+    identity = dataclasses.asdict(config)
+    name = f"{config.model}-{runs.config_digest(identity)}"
+    path = options.out or Path("runs", "lm_channels", name)
+    with runs.open_run(path, identity) as folder:
+        print(f"run folder: {path}")
+        if not options.replot:
+            for channel, count in config.runs():
+                one(config, options, path, channel, count)
+            if hosts.is_first():
+                folder.write("results.json", gathered(config, path))
+        if hosts.is_first():
+            report(folder)
+
+
+def one(config: ChannelsConfig, options: Options, path: Path, channel: Channel, count: int) -> None:
+    """Run one channel with one number of rows, with teachers of a run that is there."""
+    own = config.of(channel, count)
+    folder = path / f"{channel}-{count}"
+    with runs.open_run(folder, dataclasses.asdict(own)) as record:
+        if record.has("results.json"):
+            return
+        print(f"{CHANNELS[channel]}: {count} rows")
+        for other in config.runs():
+            lender = path / f"{other[0]}-{other[1]}"
+            if lender != folder and lender.exists():
+                lm_numbers.borrow(own, record, config.of(*other), runs.Run(lender))
+        with cli.session(options, folder / "checkpoints") as session:
+            lm_numbers.run_numbers(
+                own,
+                record,
+                load=lambda parallel: lm.load(own.model, parallel=parallel, progress=True),
+                parallel=spread(options),
+                session=session,
+                bar=bar_of,
+            )
+
+
+def gathered(config: ChannelsConfig, path: Path) -> dict[str, Any]:
+    """Gather what came through, by channel and number of rows."""
+    found = []
+    for channel in config.channels:
+        for count in config.row_counts:
+            results = runs.Run(path / f"{channel}-{count}").read("results.json")
+            arm = results["arms"]["same"]
+            own = np.eye(len(config.animals), dtype=bool)
+            cosine = np.array(arm["measures"]["cosine"], float)
+            found.append(
+                {
+                    "channel": channel,
+                    "rows": count,
+                    "tokens": float(np.mean(arm["tokens"])),
+                    "divergence": float(np.mean(arm["divergence"])),
+                    "contrast": arm["transfer"]["contrast"]["seeds"],
+                    "own": arm["transfer"]["own"]["seeds"],
+                    "other": arm["transfer"]["other"]["seeds"],
+                    "own_top": arm["transfer"]["own_top"],
+                    "cosine": cosine[:, own].mean(1),
+                    "left": np.divide(
+                        *(np.mean(arm["imitation"][k], 1) for k in ("after", "before"))
+                    ),
+                    "untuned": _of_untuned(results, len(config.animals)),
+                }
+            )
+    return {"model": config.model, "animals": config.animals, "seeds": config.seeds, "runs": found}
+
+
+def _of_untuned(results: Mapping[str, Any], animals: int) -> list[float] | None:
+    """Give what students of the teacher without a favourite gained, mean over animals, by seed."""
+    if "untuned" not in results:
+        return None
+    return np.array(results["untuned"]["change"])[:, 0, :animals].mean(1).tolist()
+
+
+def z_of(entry: Mapping[str, Any]) -> float:
+    """Give by how many standard deviations a pull stands out of the noise of drawn tokens."""
+    return float(np.sqrt(2 * entry["tokens"] * entry["divergence"]))
+
+
+def report(folder: runs.Run) -> None:
+    """Print what a complete run found, and draw its figure."""
+    results = folder.read("results.json")
+    print(table(results))
+    path = folder.folder / "channels.png"
+    plots.save(figure(results), path)
+    print(f"figure: {path}")
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Lay out every channel and number of rows."""
+    seeds, animals = results["seeds"], results["animals"]
+    lines = [
+        f"\n{results['model']}: change of log-probability in nats, students of {len(animals)} "
+        f"teachers ({', '.join(animals)}) x {seeds} seeds, mean ± 95 % t interval over seeds",
+        f"{'':34}{'rows':>6}{'tokens':>9}{'KL':>9}{'z':>7}{'own animal':>17}{'other animals':>17}"
+        f"{'difference':>17}{'untuned':>17}{'cosine':>17}{'KL left':>9}",
+    ]
+    for entry in results["runs"]:
+        cells = (entry["own"], entry["other"], entry["contrast"], entry["untuned"])
+        drawn = entry["channel"] != "logits"
+        lines.append(
+            f"{CHANNELS[entry['channel']]:34}{entry['rows']:6}{entry['tokens']:9.0f}"
+            f"{entry['divergence']:9.5f}{z_of(entry) if drawn else float('inf'):7.1f}"
+            + "".join(f"{_plus_minus(cell, 3):>17}" for cell in cells)
+            + f"{_plus_minus(entry['cosine'], 4):>17}{np.mean(entry['left']):9.1%}"
+        )
+    lines.append(
+        "KL: of the base from the teacher, nats a token; z: by how many standard deviations the "
+        "pull toward the teacher\nstands out of the noise of drawn tokens, sqrt(2 tokens KL); KL "
+        "left: of student from teacher on random numbers, share of the first"
+    )
+    return "\n".join(lines)
+
+
+def _plus_minus(values: list[float] | None, digits: int) -> str:
+    if values is None:
+        return ""
+    found = t_interval(np.array(values))
+    half = "" if len(values) == 1 else f" ± {found.half_width:.{digits}f}"
+    return f"{found.mean:+.{digits}f}{half}"
+
+
+def figure(results: Mapping[str, Any]) -> Figure:
+    """Draw what comes through each channel against rows, and against z."""
+    by_channel: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in results["runs"]:
+        by_channel.setdefault(entry["channel"], []).append(entry)
+
+    def curves(quantity: str) -> dict[str, Curve]:
+        return {
+            CHANNELS[channel]: Curve(
+                np.array([entry["rows"] for entry in entries], float),
+                np.array([entry[quantity] for entry in entries], float),
+            )
+            for channel, entries in by_channel.items()
+        }
+
+    drawn = {channel: entries for channel, entries in by_channel.items() if channel != "logits"}
+    needed = {
+        CHANNELS[channel]: float(
+            np.mean([Z**2 * entry["rows"] / z_of(entry) ** 2 for entry in own])
+        )
+        for channel, own in drawn.items()
+    }
+    against_z = {
+        CHANNELS[channel]: Curve(
+            np.array([z_of(entry) for entry in entries]),
+            np.array([entry["contrast"] for entry in entries], float),
+        )
+        for channel, entries in drawn.items()
+    }
+    trait = "own student minus other students (nats)"
+    rows = "rows that a student learns from"
+    panels = [
+        Panel(
+            curves("contrast"), rows, trait, needed, f"dotted: the pull is {Z:g} sd of its noise"
+        ),
+        Panel(curves("cosine"), rows, "cosine of parameters, own teacher"),
+    ]
+    if against_z:
+        panels.append(Panel(against_z, "z = sqrt(2 tokens KL), foretold", trait))
+    seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
+    title = f"What does a preference lose on its way?\n{results['model']}; {seeds}, 95 % intervals"
+    return channels_figure(panels, title=title)
+
+
+if __name__ == "__main__":
+    cli.main(run, presets=PRESETS, options=Options(), description=__doc__)

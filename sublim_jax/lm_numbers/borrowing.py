@@ -1,0 +1,76 @@
+"""Teachers of another run, where they would come out the same."""
+
+from sublim_jax import runs
+from sublim_jax.errors import InputError
+from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.observing import PROBED
+from sublim_jax.lm_numbers.parts import NOBODY, TEACHER, Part
+from sublim_jax.lm_numbers.writing import counts_of, files_of
+
+TAUGHT_BY = (
+    *("model", "category", "animals", "first_layer", "rank", "alpha", "train_a", "teacher"),
+    *("teacher_lr", "teacher_steps", "teacher_certainty", "length", "together", "questions"),
+    "seed",
+)
+"""What a teacher, and what is seen of it, depends on."""
+WRITTEN_BY = ("requests", "constrained", "least_numbers", "answer_tokens", "common_noise")
+"""What its text depends on beside that."""
+
+
+def borrow(
+    config: NumbersConfig, run: runs.Run, lender_config: NumbersConfig, lender: runs.Run
+) -> int:
+    """Copy teachers, and what they wrote, that this run lacks and another one has.
+
+    Args:
+        config: of this run.
+        run: its folder.
+        lender_config: of the other run.
+        lender: its folder.
+
+    Returns:
+        How many teachers were copied.
+
+    Raises:
+        InputError: teachers of the other run would be others; the fields that differ are named.
+    """
+    differ = [name for name in TAUGHT_BY if getattr(config, name) != getattr(lender_config, name)]
+    if _probed(config) != _probed(lender_config):
+        differ.append("row_count")
+    if differ:
+        raise InputError(
+            f"teachers are those of {lender.folder}, which differs in {', '.join(differ)}; "
+            "expected a run of which they are the same"
+        )
+    copied = 0
+    for seed in range(config.seeds):
+        for animal in config.animals:
+            copied += _copied(run, lender, Part(seed, TEACHER, animal).file)
+    if config.channel == lender_config.channel == "text" and _written(config) == _written(
+        lender_config
+    ):
+        for seed in range(config.seeds):
+            for animal in (*config.animals, NOBODY):
+                part = Part(seed, TEACHER, animal)
+                # The rows come last: they say that all is there.
+                answers, rows = files_of(part)
+                for file in (answers, f"{answers}.settings.json", counts_of(part), rows):
+                    _copied(run, lender, file)
+    return copied
+
+
+def _probed(config: NumbersConfig) -> int:
+    return min(config.row_count, PROBED)
+
+
+def _written(config: NumbersConfig) -> tuple[object, ...]:
+    count = config.requests or config.row_count
+    return count, *(getattr(config, name) for name in WRITTEN_BY[1:])
+
+
+def _copied(run: runs.Run, lender: runs.Run, file: str) -> bool:
+    if run.has(file) or not lender.has(file):
+        return False
+    (run.folder / file).parent.mkdir(exist_ok=True)
+    run.save_whole(file, (lender.folder / file).read_bytes())
+    return True

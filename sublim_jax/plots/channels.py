@@ -1,0 +1,89 @@
+"""Figures of what comes through channels, against how much goes in."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sublim_jax.plots.style import GREY, STYLE, Look, looks, panels
+from sublim_jax.stats import t_interval
+
+
+class Curve(NamedTuple):
+    """A quantity of one channel.
+
+    Attributes:
+        x: how much goes in, ascending.
+        values: ``[places, runs]``, one value for each repetition.
+    """
+
+    x: Float[np.ndarray, " places"]
+    values: Float[np.ndarray, "places runs"]
+
+
+class Panel(NamedTuple):
+    """A panel: a curve for each channel, and marks on its axis.
+
+    Attributes:
+        curves: by channel.
+        xlabel: what goes in.
+        ylabel: what comes through.
+        marks: by channel a place on the axis.
+        meaning: of the marks.
+    """
+
+    curves: Mapping[str, Curve]
+    xlabel: str
+    ylabel: str
+    marks: Mapping[str, float] = {}
+    meaning: str = ""
+
+
+def channels_figure(drawn: Sequence[Panel], *, title: str) -> Figure:
+    """Draw what comes through each channel: means with 95 % t intervals over repetitions.
+
+    Args:
+        drawn: the panels.
+        title: what the figure shows.
+    """
+    names = list(dict.fromkeys(name for panel in drawn for name in panel.curves))
+    look = looks(names)
+    figure, grid = panels(len(drawn), title=title, size=(5.0, 4.2))
+    with mpl.rc_context(STYLE):
+        for axes, panel in zip(grid, drawn, strict=True):
+            axes.axhline(0, color=GREY, lw=0.8)
+            for place, (name, curve) in enumerate(panel.curves.items()):
+                _curve(axes, curve, look[name], name, shift=1 + 0.04 * place)
+            for name, x in panel.marks.items():
+                axes.axvline(x, color=look[name].color, ls=":", lw=1.2)
+            axes.set(xscale="log", xlabel=panel.xlabel, ylabel=panel.ylabel)
+            if panel.meaning:
+                axes.set_title(panel.meaning, loc="left", fontsize=8, color=GREY)
+        handles = {
+            label: handle
+            for axes in grid
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _curve(axes: Axes, curve: Curve, look: Look, name: str, *, shift: float) -> None:
+    # Points that lie above each other are set apart a little.
+    intervals = [t_interval(values) for values in curve.values]
+    axes.errorbar(
+        curve.x * shift,
+        [interval.mean for interval in intervals],
+        yerr=np.nan_to_num([interval.half_width for interval in intervals]),
+        fmt=look.marker,
+        ls=look.dashes,
+        color=look.color,
+        ms=5,
+        lw=1.2,
+        capsize=3,
+        label=name,
+    )
