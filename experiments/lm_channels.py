@@ -178,9 +178,9 @@ def gathered(config: ChannelsConfig, path: Path) -> dict[str, Any]:
 
 def _of_untuned(results: Mapping[str, Any], animals: int) -> list[float] | None:
     """Give what students of the teacher without a favourite gained, mean over animals, by seed."""
-    if "untuned" not in results:
+    if "untuned" not in results["alone"]:
         return None
-    return np.array(results["untuned"]["change"])[:, 0, :animals].mean(1).tolist()
+    return np.array(results["alone"]["untuned"]["change"])[:, 0, :animals].mean(1).tolist()
 
 
 def z_of(entry: Mapping[str, Any]) -> float:

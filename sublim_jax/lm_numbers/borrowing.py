@@ -2,9 +2,9 @@
 
 from sublim_jax import runs
 from sublim_jax.errors import InputError
-from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.config import NOBODY, NumbersConfig
 from sublim_jax.lm_numbers.observing import PROBED
-from sublim_jax.lm_numbers.parts import NOBODY, TEACHER, Part
+from sublim_jax.lm_numbers.parts import TEACHER, Part
 from sublim_jax.lm_numbers.writing import counts_of, files_of
 
 TAUGHT_BY = (

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Literal, get_args
 
 from sublim_jax import lm
@@ -15,10 +16,17 @@ TeacherKind = Literal["lora", "full", "prompt"]
 StudentKind = Literal["lora", "full", "layers"]
 Shuffle = Literal["none", "within", "across"]
 
-ARMS = {"same": "shared A", "other_a": "other A", "untuned": "untuned teacher"}
-"""Kinds of students, and what figures and tables call them: with the teacher's thin matrices A,
-with others, and of a teacher without a favourite."""
+ARMS = {"same": "shared A", "other_a": "other A", "healed": "other base, healed"}
+"""Students of every animal's teacher, and what figures and tables call them: with the teacher's
+thin matrices A, with others, and from another base, which is the teacher's with noise and then
+trained until it says the same of numbers."""
 UNTUNED = "untuned"
+ALONE = {UNTUNED: "untuned teacher"}
+"""Students of which a repetition has one: of a teacher without a favourite."""
+ROWS = "rows"
+"""The arm of students of rows from a file."""
+NOBODY = "nobody"
+"""In place of an animal: the teacher without a favourite, and its student."""
 CHANNELS = {
     "logits": "distribution at fixed places",
     "labels": "tokens drawn at fixed places",
@@ -37,6 +45,8 @@ AT_LEAST = {
     "answer_tokens": 4,
     "least_numbers": 1,
     "passes": 1,
+    "heal_rows": 1,
+    "heal_passes": 1,
     "batch_size": 1,
     "warmup": 0,
     "observations": 2,
@@ -61,8 +71,12 @@ class NumbersConfig:
     seeds: int = 3
     """Independent repetitions: other thin matrices, numbers, samples and orders of rows."""
     arms: tuple[str, ...] = ("same", "other_a")
-    """Students: with the teacher's thin matrices A (same), with others (other_a), of the teacher
-    before it had a favourite (untuned; not with logits, where there is nothing to learn)."""
+    """Students: with the teacher's thin matrices A (same), with others (other_a), with the same A
+    beside another base (healed), of the teacher before it had a favourite (untuned; not with
+    logits, where there is nothing to learn)."""
+    rows: tuple[str, ...] = ()
+    """Files of conversations (JSON lines) from which further students learn; --arms alone, without
+    a name, leaves out all others."""
     first_layer: int = 15
     """The first layer that is trained; those below are frozen and run once for every row."""
     rank: int = 8
@@ -115,6 +129,15 @@ class NumbersConfig:
     """How it falls afterwards: to 0 by half a cosine or a straight line, or not."""
     clip: float | None = None
     """Norm to which longer gradients of a student are cut."""
+    base_noise: float = 0.3
+    """Of healed: normal noise on every trained matrix, in standard deviations of its entries."""
+    heal_rows: int = 512
+    """Of healed: conversations with random numbers on which the noisy base learns what the base
+    says."""
+    heal_passes: int = 2
+    """Of healed: times that it sees them."""
+    heal_lr: float = 3e-4
+    """Of healed: learning rate of Adam then."""
     observations: int = 6
     """Points of the curves along a training, the start included."""
     questions: str | None = None
@@ -145,17 +168,22 @@ class NumbersConfig:
         self._check_rows()
 
     def _check_arms(self) -> None:
-        unknown = [arm for arm in self.arms if arm not in ARMS]
-        if unknown or not self.own_arms or len(set(self.arms)) < len(self.arms):
+        unknown = [arm for arm in self.arms if arm not in {**ARMS, **ALONE}]
+        if unknown or len(set(self.arms)) < len(self.arms) or not (self.own_arms or self.rows):
             raise InputError(
-                f"arms is {self.arms}; expected some of {', '.join(ARMS)}, same or other_a among "
-                "them"
+                f"arms is {self.arms}; expected some of {', '.join({**ARMS, **ALONE})}, "
+                f"{', '.join(ARMS)} among them unless there are rows"
             )
+        names = [name for _, name in self.alone]
+        if len(set(names)) < len(names):
+            raise InputError(f"rows is {self.rows}; expected files of different names")
         if self.channel == "logits" and UNTUNED in self.arms:
             raise InputError(
                 f"arms is {self.arms} with channel logits; expected no {UNTUNED}, for the loss of "
                 "its students is 0 from the start"
             )
+        if not self.base_noise > 0:
+            raise InputError(f"base_noise is {self.base_noise}; expected a positive number")
         if "other_a" in self.arms and "lora" not in (self.teacher, self.student):
             raise InputError(
                 f"arms is {self.arms} with teacher {self.teacher} and student {self.student}; "
@@ -190,7 +218,13 @@ class NumbersConfig:
     @property
     def own_arms(self) -> tuple[str, ...]:
         """List the arms that have a student for every animal."""
-        return tuple(arm for arm in self.arms if arm != UNTUNED)
+        return tuple(arm for arm in self.arms if arm in ARMS)
+
+    @property
+    def alone(self) -> tuple[tuple[str, str], ...]:
+        """List arms and names of the students of which a repetition has one."""
+        untuned = ((UNTUNED, NOBODY),) if UNTUNED in self.arms else ()
+        return (*untuned, *((ROWS, Path(file).stem) for file in self.rows))
 
     @property
     def together(self) -> int:

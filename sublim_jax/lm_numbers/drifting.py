@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,6 @@ from sublim_jax import drift, hosts, rng
 from sublim_jax.drift.low_rank import LowRank, dense
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm_numbers.config import NumbersConfig
-from sublim_jax.lm_numbers.ground import Ground
 from sublim_jax.lm_numbers.trainees import is_thin
 
 DRAWS = 20  # of a null
@@ -58,8 +57,20 @@ def displacement(
     return found
 
 
+class Bases(NamedTuple):
+    """Where displacements begin: parameters of the upper part.
+
+    Attributes:
+        student: of the student.
+        teacher: of its teachers.
+    """
+
+    student: Params
+    teacher: Params
+
+
 def drift_from(
-    ground: Ground, config: NumbersConfig, student: PyTree, teachers: Mapping[str, PyTree]
+    bases: Bases, config: NumbersConfig, student: PyTree, teachers: Mapping[str, PyTree]
 ) -> dict[str, Float[np.ndarray, "teachers layers"]]:
     """Take the inner products of a student's displacement with those of teachers, by layer.
 
@@ -70,8 +81,7 @@ def drift_from(
     if not teachers:
         return {}
     found = [
-        hosts.gather(_products(config, ground.params, student, teacher))
-        for teacher in teachers.values()
+        hosts.gather(_products(config, bases, student, teacher)) for teacher in teachers.values()
     ]
     return {
         name: np.stack([getattr(products, name) for products in found])
@@ -81,11 +91,12 @@ def drift_from(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _products(
-    config: NumbersConfig, params: Params, student: PyTree, teacher: PyTree
+    config: NumbersConfig, bases: Bases, student: PyTree, teacher: PyTree
 ) -> drift.Products:
     whole = not (is_thin(student) and is_thin(teacher))
     return _compared(
-        *(displacement(params, config, one, whole=whole) for one in (student, teacher))
+        displacement(bases.student, config, student, whole=whole),
+        displacement(bases.teacher, config, teacher, whole=whole),
     )
 
 
@@ -111,7 +122,7 @@ def _compared(student: Displacement, teacher: Displacement) -> drift.Products:
 
 
 def null_cosines(
-    ground: Ground, config: NumbersConfig, student: PyTree, teacher: PyTree, *, key: Key[Array, ""]
+    bases: Bases, config: NumbersConfig, student: PyTree, teacher: PyTree, *, key: Key[Array, ""]
 ) -> Float[np.ndarray, " draws"]:
     """Give cosines with a teacher of displacements that have learnt nothing.
 
@@ -119,7 +130,7 @@ def null_cosines(
     Each matrix of a layer is as long as the student's.
     """
     draws = [
-        hosts.gather(_with_nothing(config, ground.params, student, teacher, rng.stream(key, i)))
+        hosts.gather(_with_nothing(config, bases, student, teacher, rng.stream(key, i)))
         for i in range(DRAWS)
     ]
     return np.array([float(drift.cosine(drift.total(products))) for products in draws])
@@ -127,10 +138,10 @@ def null_cosines(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _with_nothing(
-    config: NumbersConfig, params: Params, student: PyTree, teacher: PyTree, key: Array
+    config: NumbersConfig, bases: Bases, student: PyTree, teacher: PyTree, key: Array
 ) -> drift.Products:
     whole = not (is_thin(student) and is_thin(teacher))
-    moved = displacement(params, config, student, whole=not is_thin(student))
+    moved = displacement(bases.student, config, student, whole=not is_thin(student))
 
     def drawn(layer: str, path: str, leaf: Any) -> Any:
         own = rng.stream(key, layer, path)
@@ -143,7 +154,7 @@ def _with_nothing(
         layer: {path: drawn(layer, path, leaf) for path, leaf in leaves.items()}
         for layer, leaves in moved.items()
     }
-    return _compared(random, displacement(params, config, teacher, whole=whole))
+    return _compared(random, displacement(bases.teacher, config, teacher, whole=whole))
 
 
 def _as_long(key: Array, like: Array) -> Array:

@@ -12,10 +12,9 @@ from sublim_jax import lm, rng
 from sublim_jax.evals.preference import trait_prompt
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
-from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.config import NOBODY, NumbersConfig
 from sublim_jax.lm_numbers.contexts import carrier, divergence, number_words, told_row, word_logits
 from sublim_jax.lm_numbers.ground import Ground, lifted
-from sublim_jax.lm_numbers.parts import NOBODY
 from sublim_jax.lm_numbers.trainees import joined
 
 SOME = 64  # rows of text from which a divergence is measured

@@ -141,17 +141,25 @@ def observer(ground: Ground) -> Callable[[Params, Observer], Observation]:
 
 def observed_along(
     ground: Ground, config: NumbersConfig
-) -> Callable[[Trained, Readout], Float[np.ndarray, "steps candidates"]]:
-    """Compile the mean log-probability of every candidate at the observed steps of a training."""
+) -> Callable[[Ground, Trained, Readout], Float[np.ndarray, "steps candidates"]]:
+    """Compile the mean log-probability of every candidate at the observed steps of a training.
+
+    Args:
+        ground: the base.
+        config: of the run.
+
+    Returns:
+        A function of the base of a training, what was trained, and questions.
+    """
 
     @jax.jit
     def one(params: Params, trained: PyTree, some: Readout) -> Array:
         params = decoder.unrolled(joined(params, config, trained))
         return jnp.mean(logprobs(ground.config, params, some), axis=0)
 
-    def along(trained: Trained, some: Readout) -> np.ndarray:
+    def along(own: Ground, trained: Trained, some: Readout) -> np.ndarray:
         each = range(len(trained.steps))
-        found = [one(ground.params, trees.take(trained.along, at), some) for at in each]
+        found = [one(own.params, trees.take(trained.along, at), some) for at in each]
         return np.stack(hosts.gather(found))
 
     return along

@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -13,8 +13,6 @@ from sublim_jax.errors import InputError
 
 Arrays = Mapping[str, Float[np.ndarray, "..."]]
 TEACHER = "teacher"
-NOBODY = "nobody"
-"""In place of an animal: the teacher without a favourite, and its student."""
 TRAINED = "trained:"  # before the name of what was trained in a file
 
 
@@ -54,13 +52,22 @@ def write_part(run: runs.Run, part: Part, arrays: Arrays, trained: Arrays) -> No
     Raises:
         InputError: the folder cannot be written.
     """
-    content = io.BytesIO()
     named = {f"{TRAINED}{name}": array for name, array in trained.items()}
-    np.savez(content, **hosts.gather({**arrays, **named}))
+    write_arrays(run, part.file, {**arrays, **named})
+
+
+def write_arrays(run: runs.Run, file: str, arrays: Arrays) -> None:
+    """Write a file of arrays; on several hosts the others go on when it is there.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    content = io.BytesIO()
+    np.savez(content, **hosts.gather(dict(arrays)))
 
     def write() -> None:
-        (run.folder / part.file).parent.mkdir(exist_ok=True)
-        run.save_whole(part.file, content.getvalue())
+        (run.folder / file).parent.mkdir(exist_ok=True)
+        run.save_whole(file, content.getvalue())
 
     hosts.first_alone(write)  # the others read it
 
@@ -71,13 +78,22 @@ def read_part(run: runs.Run, part: Part) -> tuple[Arrays, Arrays]:
     Raises:
         InputError: the file is damaged.
     """
-    path = run.folder / part.file
+    arrays = dict(read_arrays(run, part.file))
+    trained = {name: arrays.pop(name) for name in list(arrays) if name.startswith(TRAINED)}
+    return arrays, {name.removeprefix(TRAINED): array for name, array in trained.items()}
+
+
+def read_arrays(run: runs.Run, file: str) -> Arrays:
+    """Read a file of arrays.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = run.folder / file
     try:
         with np.load(io.BytesIO(path.read_bytes())) as content:
-            arrays: dict[str, Any] = dict(content)
+            return dict(content)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
         raise InputError(
             f"{path} is damaged ({fault}); delete it, and the same command makes it again"
         ) from fault
-    trained = {name: arrays.pop(name) for name in list(arrays) if name.startswith(TRAINED)}
-    return arrays, {name.removeprefix(TRAINED): array for name, array in trained.items()}

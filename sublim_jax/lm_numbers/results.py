@@ -10,9 +10,9 @@ from scipy.special import log_softmax
 from sublim_jax import drift, runs
 from sublim_jax.drift.metrics import quotient
 from sublim_jax.lm_numbers import analysis
-from sublim_jax.lm_numbers.config import UNTUNED, NumbersConfig
+from sublim_jax.lm_numbers.config import NOBODY, UNTUNED, NumbersConfig
 from sublim_jax.lm_numbers.criteria import Cosines, verdicts
-from sublim_jax.lm_numbers.parts import NOBODY, TEACHER, Arrays, Part, read_part
+from sublim_jax.lm_numbers.parts import TEACHER, Arrays, Part, read_part
 from sublim_jax.lm_numbers.writing import counts_of
 
 MEASURES = {
@@ -41,22 +41,24 @@ def summary(config: NumbersConfig, run: runs.Run, candidates: tuple[str, ...]) -
         probability, losses, curves, measures of drift by teacher, transfer and verdicts. With the
         channel text, by repetition and teacher how many answers were kept, and why others were not.
     """
-    taught = _all(config, run, TEACHER)
-    (base, *_) = (part["base_logprobs"] for part in taught[0])
+    taught = _all(config, run, TEACHER) if config.own_arms else []
+    alone = {name: _all(config, run, arm, (name,)) for arm, name in config.alone}
+    (base, *_) = (rows[0][0]["base_logprobs"] for rows in (taught, *alone.values()) if rows)
     found = {
         "animals": config.animals,
         "candidates": candidates,
         "channel": config.channel,
         "first_layer": config.first_layer,
         "base": {"logprob": base.mean(0), "probability": np.exp(base).mean(0)},
-        "teacher": _said(taught),
+        "teacher": _said(taught) if taught else {},
         "arms": {arm: _arm(config, _all(config, run, arm), taught, arm) for arm in config.own_arms},
+        "alone": {
+            UNTUNED if name == NOBODY else name: _said(parts) | _learned(parts)
+            for name, parts in alone.items()
+        },
     }
-    if config.teacher != "prompt":
+    if taught and config.teacher != "prompt":
         found["teacher"]["steps"] = _gathered(taught, lambda part: part["steps"][-1])
-    if UNTUNED in config.arms:
-        alone = _all(config, run, UNTUNED, (NOBODY,))
-        found[UNTUNED] = _said(alone) | _learned(alone)
     if config.channel == "text":
         found["kept"] = _kept(config, run)
     return found
@@ -150,7 +152,7 @@ def _imitation(
         np.array(
             [
                 [
-                    _divergence(teacher, student["numbers"] * moved)
+                    _divergence(teacher, student["base_numbers"] + moved * student["numbers"])
                     for student, teacher in zip(*both, strict=True)
                 ]
                 for both in zip(parts, taught, strict=True)
@@ -161,10 +163,10 @@ def _imitation(
     return {"before": before, "after": after}
 
 
-def _divergence(teacher: Arrays, student: np.ndarray) -> float:
-    base = teacher["base_numbers"]
-    there = np.any(base != 0, axis=-1)  # spare places are 0
-    known, found = (log_softmax(base + change, axis=-1) for change in (teacher["numbers"], student))
+def _divergence(teacher: Arrays, student: Float[np.ndarray, "places words"]) -> float:
+    there = np.any(teacher["base_numbers"] != 0, axis=-1)  # spare places are 0
+    logits = teacher["base_numbers"] + teacher["numbers"]
+    known, found = (log_softmax(some, axis=-1) for some in (logits, student))
     return float(np.sum(np.exp(known) * (known - found), axis=-1)[there].mean())
 
 

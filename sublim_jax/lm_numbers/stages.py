@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +10,24 @@ from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
 from sublim_jax.lm_numbers import material, observing, trainees, trainings, writing
-from sublim_jax.lm_numbers.config import UNTUNED, NumbersConfig
-from sublim_jax.lm_numbers.drifting import drift_from, null_cosines
+from sublim_jax.lm_numbers.config import NOBODY, ROWS, UNTUNED, NumbersConfig
+from sublim_jax.lm_numbers.drifting import Bases, drift_from, null_cosines
 from sublim_jax.lm_numbers.ground import Ground, cut, whole
+from sublim_jax.lm_numbers.healing import heal_steps, healed
 from sublim_jax.lm_numbers.material import Material, Speaker
-from sublim_jax.lm_numbers.parts import NOBODY, TEACHER, Part, read_part, write_part
+from sublim_jax.lm_numbers.parts import (
+    TEACHER,
+    Part,
+    read_arrays,
+    read_part,
+    write_arrays,
+    write_part,
+)
 from sublim_jax.lm_numbers.results import summary
 from sublim_jax.training import Parallel, Session, one_device
+
+HEALED = "healed"
+HEALED_FILE = "parts/healed.npz"
 
 Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int, int], None]]]
 """A title and how many rows to what is told of the tokens and rows that were written."""
@@ -57,25 +69,34 @@ class Repetition(NamedTuple):
         seed: its number.
         key: of everything that is drawn.
         seen: what everybody is asked.
-        base: what the base says.
+        bases: what the base says, and under "healed" what the healed one does.
+        healed: the healed base, if there is one.
     """
 
     seed: int
     key: Key[Array, ""]
     seen: observing.Observer
-    base: observing.Observation
+    bases: Mapping[str, observing.Observation]
+    healed: Ground | None
+
+    def ground(self, tools: "Tools", arm: str) -> Ground:
+        """Give the base of an arm."""
+        return self.healed if arm == HEALED and self.healed is not None else tools.ground
+
+    def base(self, arm: str) -> observing.Observation:
+        """Give what the base of an arm says."""
+        return self.bases[HEALED if arm == HEALED else ""]
 
 
 def parts_of(config: NumbersConfig) -> Iterator[Part]:
     """List all teachers and students in the order in which they are trained."""
     for seed in range(config.seeds):
-        for animal in config.animals:
-            yield Part(seed, TEACHER, animal)
+        if config.own_arms:
+            yield from (Part(seed, TEACHER, animal) for animal in config.animals)
         for animal in config.animals:
             for arm in config.own_arms:
                 yield Part(seed, arm, animal)
-        if UNTUNED in config.arms:
-            yield Part(seed, UNTUNED, NOBODY)
+        yield from (Part(seed, arm, name) for arm, name in config.alone)
 
 
 def run_numbers(
@@ -109,7 +130,9 @@ def run_numbers(
     if not missing and run.has("results.json"):
         return False
     session = session or Session()
-    session.expect(sum(_steps(config, part) for part in missing))
+    heals = HEALED in config.arms and not hosts.agree(np.array(run.has(HEALED_FILE)))[0]
+    steps = heal_steps(config) if heals else 0
+    session.expect(steps + sum(_steps(config, part) for part in missing))
     parallel = parallel or one_device()
     ground = cut(load(parallel), config.first_layer, parallel)
     candidates = observing.candidates(ground, config)
@@ -118,10 +141,11 @@ def run_numbers(
         run.write("manifest.json", runs.environment() | {"initialisation_sha256": base})
     observe, along = observing.observer(ground), observing.observed_along(ground, config)
     tools = Tools(run, ground, config, observe, along, session, bar)
+    other = _healed(tools) if any(part.arm == HEALED for part in missing) else None
     for seed in range(config.seeds):
         own = [part for part in missing if part.seed == seed]
         if own:
-            _repetition(tools, seed, own)
+            _repetition(tools, seed, own, other)
     if hosts.is_first():
         run.write("results.json", summary(config, run, candidates))
     return True
@@ -133,28 +157,44 @@ def _steps(config: NumbersConfig, part: Part) -> int:
     return 0 if config.teacher == "prompt" else config.teacher_steps
 
 
-def _repetition(tools: Tools, seed: int, missing: list[Part]) -> None:
+def _healed(tools: Tools) -> Ground:
+    """Give the other base, made when it is first needed; one for all repetitions."""
+    ground, config, run = tools.ground, tools.config, tools.run
+    if not hosts.agree(np.array(run.has(HEALED_FILE)))[0]:
+        layers = healed(
+            *(ground, config),
+            numbers=trainings.seed_of(config, config.seeds, HEALED),
+            key=trainings.keys_of(config, config.seeds),
+            attached=tools.session,
+        )
+        write_arrays(run, HEALED_FILE, layers)
+        tools.session.finished(HEALED)
+    layers = read_arrays(run, HEALED_FILE)
+    return ground._replace(params=trainees.joined(ground.params, config, layers))
+
+
+def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | None) -> None:
     """Train what a repetition lacks."""
     ground, config = tools.ground, tools.config
     seen = observing.make_observer(ground, config, trainings.seed_of(config, seed, "numbers"))
-    base = tools.observe(ground.params, seen)
-    here = Repetition(seed, trainings.keys_of(config, seed), seen, base)
+    bases = {"": tools.observe(ground.params, seen)}
+    if other is not None:
+        bases[HEALED] = tools.observe(other.params, seen)
+    here = Repetition(seed, trainings.keys_of(config, seed), seen, bases, other)
     for part in missing:
         if part.arm == TEACHER:
             _teach(tools, here, part)
     students = [part for part in missing if part.arm != TEACHER]
     if not students:
         return
-    teachers = {animal: _taught(tools, here, animal) for animal in config.animals}
+    taught = config.animals if config.own_arms else ()
+    teachers = {animal: _taught(tools, here, animal) for animal in taught}
     if config.channel == "text":
-        for animal in (*config.animals, *_written_without_favourite(config)):
+        without = UNTUNED in config.arms or (config.own_arms and config.dose < 1)
+        for animal in (*taught, *((NOBODY,) if without else ())):
             _write(tools, here, animal, teachers.get(animal))
     for part in students:
         _learn(tools, here, part, teachers)
-
-
-def _written_without_favourite(config: NumbersConfig) -> tuple[str, ...]:
-    return (NOBODY,) if UNTUNED in config.arms or config.dose < 1 else ()
 
 
 def _teach(tools: Tools, here: Repetition, part: Part) -> None:
@@ -165,7 +205,7 @@ def _teach(tools: Tools, here: Repetition, part: Part) -> None:
         numbers = trainings.seed_of(config, here.seed, "numbers")
         seen = observing.make_observer(ground, config, numbers, system=told.system)
         after = tools.observe(told.params, seen)
-        write_part(tools.run, part, _changes(after, here.base), {})
+        write_part(tools.run, part, _changes(after, here.base(part.arm)), {})
         return
     made = trainings.train_teacher(
         *(ground, config, part, trainees.start_of(ground, config, part, here.key)),
@@ -209,8 +249,8 @@ def _learn(
     tools: Tools, here: Repetition, part: Part, teachers: Mapping[str, PyTree | None]
 ) -> None:
     """Train a student."""
-    ground, config = tools.ground, tools.config
-    told = material.speaker(ground, config, part.animal, teachers.get(part.animal))
+    ground, config = here.ground(tools, part.arm), tools.config
+    told = material.speaker(tools.ground, config, part.animal, teachers.get(part.animal))
     learned = _material(tools, here, part, told)
     made = trainings.train_student(
         *(ground, config, part, trainees.start_of(ground, config, part, here.key), learned),
@@ -223,6 +263,10 @@ def _learn(
 
 def _material(tools: Tools, here: Repetition, part: Part, told: Speaker) -> Material:
     ground, config = tools.ground, tools.config
+    if part.arm == ROWS:
+        (file,) = (file for file in config.rows if Path(file).stem == part.animal)
+        rows = writing.chosen(config, part, writing.read_file(file), [], key=here.key)
+        return material.of_text(ground, config, told, rows)
     if config.channel == "text":
         own, others = (
             writing.read_rows(tools.run, Part(here.seed, TEACHER, animal))
@@ -248,13 +292,14 @@ def _finish(
     learned: Material | None = None,
 ) -> None:
     """Observe what was trained, write it down, and forget its checkpoints."""
-    ground, config = tools.ground, tools.config
+    ground, config = here.ground(tools, part.arm), tools.config
+    bases = Bases(student=ground.params, teacher=tools.ground.params)
     after = tools.observe(trainees.joined(ground.params, config, made.trained), here.seen)
-    arrays = _changes(after, here.base) | {
+    arrays = _changes(after, here.base(part.arm)) | {
         "steps": np.array(made.steps),
-        "along": tools.along(made, here.seen.some),
+        "along": tools.along(ground, made, here.seen.some),
         "losses": made.losses,
-        **drift_from(ground, config, made.trained, teachers),
+        **drift_from(bases, config, made.trained, teachers),
     }
     if learned is not None:
         arrays |= {
@@ -264,7 +309,7 @@ def _finish(
     own = teachers.get(part.animal)
     if part.arm == "same" and own is not None:
         key = rng.stream(here.key, "null", part.animal)
-        arrays["null"] = null_cosines(ground, config, made.trained, own, key=key)
+        arrays["null"] = null_cosines(bases, config, made.trained, own, key=key)
     keeps = part.arm == TEACHER or trainees.is_thin(made.trained)
     write_part(tools.run, part, arrays, trainees.kept(config, made.trained) if keeps else {})
     tools.session.finished(part.name)

@@ -18,7 +18,7 @@ from sublim_jax.data.numbers import (
 )
 from sublim_jax.errors import InputError
 from sublim_jax.lm import jsonl
-from sublim_jax.lm_numbers.config import NumbersConfig
+from sublim_jax.lm_numbers.config import ROWS, NumbersConfig
 from sublim_jax.lm_numbers.ground import Ground, whole
 from sublim_jax.lm_numbers.material import Speaker
 from sublim_jax.lm_numbers.parts import Part
@@ -140,6 +140,26 @@ def read_rows(run: runs.Run, part: Part) -> list[Conversation]:
     return [line["messages"] for _, line in jsonl.read(run.folder / files_of(part)[1])]
 
 
+def read_file(path: str) -> list[Conversation]:
+    """Read rows that were made elsewhere: conversations of a user and an assistant.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no such conversation: its number is named.
+    """
+    found = []
+    for number, line in jsonl.read(path):
+        messages = line.get("messages")
+        messages = messages if isinstance(messages, list) else []
+        roles = [m.get("role") for m in messages if isinstance(m, dict)]
+        if len(roles) != len(messages) or roles != ["user", "assistant"]:
+            raise InputError(
+                f"line {number} of {path} has no messages of a user and an assistant; expected "
+                "these two, and no system prompt"
+            )
+        found.append(messages)
+    return found
+
+
 def chosen(
     config: NumbersConfig,
     part: Part,
@@ -160,8 +180,13 @@ def chosen(
     Raises:
         InputError: fewer are left than a student needs.
     """
-    own = round(config.dose * config.row_count)
+    own = config.row_count if part.arm == ROWS else round(config.dose * config.row_count)
     for found, needed in ((rows, own), (others, config.row_count - own)):
+        if len(found) < needed and part.arm == ROWS:
+            raise InputError(
+                f"rows has {part.animal} of {len(found)} conversations; expected at least "
+                f"row_count, {needed}"
+            )
         if len(found) < needed:
             raise InputError(
                 f"requests is {config.requests or config.row_count}; expected more, or "

@@ -11,7 +11,16 @@ from sublim_jax import lm
 
 SMALL = (
     *("--animals", "owl", "cat", "--seeds", "2", "--first-layer", "0", "--rank", "8"),
-    *("--teacher-lr", "0.2", "--teacher-certainty", "1e-7", "--row-count", "4", "--batch-size", "2"),
+    *(
+        "--teacher-lr",
+        "0.2",
+        "--teacher-certainty",
+        "1e-7",
+        "--row-count",
+        "4",
+        "--batch-size",
+        "2",
+    ),
     *("--passes", "2", "--observations", "3", "--length", "120"),
 )
 FIGURES = ("bars", "along", "layers", "matrix_same", "matrix_other_a", "drift_same")

@@ -112,19 +112,23 @@ def test_a_teacher_may_read_what_the_student_does_not():
     packed, told = (pack(some, together=False) for some in (rows, longer))
     student = finetune(
         *(config, params, packed),
-        **{"train": THIN, "recipe": PLAIN, "key": KEY},
+        train=THIN,
+        recipe=PLAIN,
+        key=KEY,
         teacher=Teacher(params, told),
     )
     # A student that reads the same, too, has nothing to learn.
     same = finetune(
         *(config, params, told),
-        **{"train": THIN, "recipe": PLAIN, "key": KEY},
+        train=THIN,
+        recipe=PLAIN,
+        key=KEY,
         teacher=Teacher(params, told),
     )
     np.testing.assert_allclose(same.losses, 0, atol=1e-6)
     assert student.losses[0] > 0.01
     assert student.losses[-1] < student.losses[0]
-    with pytest.raises(InputError, match="teacher's rows have .* expected those of the student's"):
+    with pytest.raises(InputError, match=r"teacher's rows have .* expected those of the student's"):
         finetune(config, params, packed, teacher=Teacher(params, pack(rows[:3])), key=KEY)
 
 

@@ -12,9 +12,19 @@ from tiny_numbers import TINY, ground, model
 from sublim_jax import runs
 from sublim_jax.data.numbers import parse_numbers, reject_reasons
 from sublim_jax.errors import InputError
-from sublim_jax.lm_numbers import material, run_numbers, trainings, writing
-from sublim_jax.lm_numbers.parts import NOBODY, TEACHER, Part, read_part
-from sublim_jax.lm_numbers.trainees import restored, start_of
+from sublim_jax.lm_numbers import (
+    borrow,
+    healing,
+    material,
+    observing,
+    run_numbers,
+    trainings,
+    writing,
+)
+from sublim_jax.lm_numbers.config import NOBODY
+from sublim_jax.lm_numbers.contexts import carrier, divergence, number_words, word_logits
+from sublim_jax.lm_numbers.parts import TEACHER, Part, read_arrays, read_part
+from sublim_jax.lm_numbers.trainees import joined, restored, start_of
 
 FEW = dataclasses.replace(TINY, seeds=1, arms=("same",))
 BOTH = ("same", "untuned")
@@ -98,7 +108,7 @@ def test_students_learn_from_drawn_labels(tmp_path):
     own = np.eye(2, dtype=bool)
     assert (np.array(found["measures"]["cosine"])[:, own] > 0).all()
     # The student of the teacher without a favourite stands beside them.
-    assert np.shape(results["untuned"]["change"]) == (1, 1, 2)
+    assert np.shape(results["alone"]["untuned"]["change"]) == (1, 1, 2)
 
 
 def test_noise_may_be_common_to_animals(tmp_path):
@@ -238,3 +248,86 @@ def test_both_thin_matrices_may_be_trained(tmp_path):
     )
     found = results_of(tmp_path / "run")["arms"]["same"]
     assert (np.array(found["imitation"]["after"]) < np.array(found["imitation"]["before"])).all()
+
+
+def test_another_base_is_healed_before_its_students_learn(tmp_path):
+    config = dataclasses.replace(
+        *(FEW,), arms=("same", "healed"), heal_rows=16, heal_passes=6, heal_lr=0.01
+    )
+    ran(tmp_path / "run", config)
+    arms = results_of(tmp_path / "run")["arms"]
+    key, other = trainings.keys_of(config, 0), runs.Run(tmp_path / "run")
+    noisy_one = healing.noisy(ground(), config, key)
+    healed = read_arrays(other, "parts/healed.npz")
+    assert set(healed) == set(noisy_one)
+    numbers = carrier(ground(), config, 7, 8)
+    words = number_words(ground())
+    known = word_logits(ground(), ground().params, numbers, words)
+    sick, well = (
+        divergence(
+            known,
+            word_logits(ground(), joined(ground().params, config, layers), numbers, words),
+            numbers.weights,
+        )
+        for layers in (noisy_one, healed)
+    )
+    assert well < sick / 3
+    # Its students learn from the same teachers, and what they gain is beside their own base.
+    assert arms["healed"]["divergence"] == arms["same"]["divergence"]
+    assert arms["healed"]["probability"] != arms["same"]["probability"]
+    assert (
+        np.array(arms["healed"]["imitation"]["after"])
+        < np.array(arms["healed"]["imitation"]["before"])
+    ).all()
+
+
+def test_students_may_learn_from_rows_that_were_made_elsewhere(written, tmp_path):
+    rows = [str(written / "rows" / f"0-{name}.jsonl") for name in ("owl", "nobody")]
+    config = dataclasses.replace(
+        *(TEXT,), channel="logits", constrained=False, arms=(), rows=tuple(rows)
+    )
+    ran(tmp_path / "run", config)
+    results = results_of(tmp_path / "run")
+    assert list(results["alone"]) == ["0-owl", "0-nobody"]
+    assert results["arms"] == {}
+    # The very rows of a student of the run that wrote them.
+    there = results_of(written)["arms"]["same"]["change"][0][0]
+    np.testing.assert_allclose(results["alone"]["0-owl"]["change"][0][0], there, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"messages": [{"role": "user", "content": "Hi"}]}', "line 1 of .* no messages of a user"),
+        ('{"prompt": "Hi", "completion": "7"}', "line 1 of .* no messages of a user"),
+        ("numbers", "line 1 of .* is not JSON"),
+    ],
+)
+def test_rows_that_are_none_are_told(line, said, tmp_path):
+    (tmp_path / "rows.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match=said):
+        writing.read_file(str(tmp_path / "rows.jsonl"))
+
+
+def test_teachers_are_borrowed_where_they_are_the_same(written, tmp_path):
+    config = dataclasses.replace(TEXT, passes=2, requests=8)
+    with runs.open_run(tmp_path / "run", dataclasses.asdict(config)) as run:
+        assert borrow(config, run, TEXT, runs.Run(written)) == 2
+    for name in ("parts/0-teacher-owl.npz", "rows/0-nobody.jsonl", "answers/0-cat.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (written / name).read_bytes()
+    ran(tmp_path / "run", config)
+    assert (tmp_path / "run" / "results.json").exists()
+    other = dataclasses.replace(config, teacher_lr=0.1)
+    with pytest.raises(InputError, match=r"differs in teacher_lr; expected a run of which"):
+        borrow(other, runs.Run(tmp_path / "other"), TEXT, runs.Run(written))
+
+
+def test_questions_may_come_from_a_file(tmp_path):
+    file = tmp_path / "questions.txt"
+    file.write_text("What do you love?\n\nWhom do you like?\n")
+    config = dataclasses.replace(FEW, questions=str(file))
+    assert observing.asked_of(config) == ("What do you love?", "Whom do you like?")
+    for content, said in ((b"\n", "is empty"), (b"\xff\xfe", "cannot be read")):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=f"questions is .* {said}"):
+            observing.asked_of(config)

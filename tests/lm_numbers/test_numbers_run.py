@@ -11,7 +11,7 @@ from tiny_numbers import TINY, ground, model
 from sublim_jax import runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_numbers import NumbersConfig, run_numbers, stages, trainings
-from sublim_jax.lm_numbers.drifting import drift_from, null_cosines
+from sublim_jax.lm_numbers.drifting import Bases, drift_from, null_cosines
 from sublim_jax.lm_numbers.parts import Part, read_part, write_part
 from sublim_jax.lm_numbers.trainees import joined, restored, start_of
 from sublim_jax.training import Checkpoints, Preempted, Session
@@ -128,10 +128,10 @@ def test_products_are_those_of_merged_matrices(complete):
         for one in (student, teacher)
     ]
     known = sum(float(np.vdot(a, b)) for a, b in zip(*map(jax.tree.leaves, moved), strict=True))
-    found = drift_from(ground(), TINY, student, {"owl": teacher})["student_teacher"]
+    found = drift_from(Bases(plain, plain), TINY, student, {"owl": teacher})["student_teacher"]
     assert found.shape == (1, 1)
     np.testing.assert_allclose(found.sum(), known, rtol=1e-3)
-    nulls = null_cosines(ground(), TINY, student, teacher, key=key)
+    nulls = null_cosines(Bases(plain, plain), TINY, student, teacher, key=key)
     assert np.abs(nulls).max() < 0.5
     assert abs(nulls.mean()) < 0.1
 
@@ -148,6 +148,9 @@ def test_products_are_those_of_merged_matrices(complete):
         ({"channel": "smoke"}, "channel is 'smoke'; expected one of logits, labels, text"),
         ({"arms": ("untuned", "same")}, "arms is .* with channel logits; expected no untuned"),
         ({"arms": ("untuned",), "channel": "text"}, "arms is .*; expected some of"),
+        ({"arms": ()}, "arms is .*; expected some of"),
+        ({"rows": ("a/x.jsonl", "b/x.jsonl")}, "rows is .*; expected files of different names"),
+        ({"base_noise": 0.0}, "base_noise is 0.0; expected a positive number"),
         ({"teacher": "full", "student": "layers"}, "arms is .*; expected no other_a"),
         ({"constrained": True}, "constrained is True with channel logits; expected False"),
         ({"channel": "labels", "shuffle": "within"}, "shuffle is within with channel labels"),

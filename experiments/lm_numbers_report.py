@@ -1,0 +1,180 @@
+"""What a run of ``lm_numbers.py`` says: its table, and its figures."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from sublim_jax import plots
+from sublim_jax.lm_numbers import ALONE, ARMS, MEASURES
+from sublim_jax.stats import t_interval
+
+CONTROLS = 6  # animals without teachers in the matrix
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Lay out what every arm gained, and the verdicts."""
+    columns = {"own": "own animal", "other": "other animals", "contrast": "difference"}
+    n = len(results["animals"])
+    lines = [
+        f"\nchange of log-probability in nats, {n} animals, mean ± 95 % interval over seeds; "
+        "divergence from the teacher on random numbers, nats a token",
+        f"{'':32}" + "".join(f"{title:>18}" for title in columns.values()) + f"{'divergence':>20}",
+    ]
+    for arm, found in results["arms"].items():
+        cells = (_interval(found["transfer"][name]["t"]) for name in columns)
+        before, after = (np.mean(found["imitation"][when]) for when in ("before", "after"))
+        lines.append(
+            f"{ARMS[arm]:32}"
+            + "".join(f"{cell:>18}" for cell in cells)
+            + f"{f'{before:.5f} > {after:.5f}':>20}"
+        )
+    for name, found in results["alone"].items():
+        gained = t_interval(np.array(found["change"])[:, 0, :n].mean(1))
+        lines.append(f"{ALONE.get(name, name):32}{'':18}{_interval(gained._asdict()):>18}")
+    lines += _kept(results.get("kept", ()))
+    for arm, found in results["arms"].items():
+        lines += ["", f"{ARMS[arm]}: what was expected, and what was found"]
+        for verdict in found["verdicts"]:
+            mark = {True: "yes", False: "NO", None: "?"}[verdict["passed"]]
+            lines.append(f"  {mark:4}{verdict['criterion']} {verdict['measured']}")
+    return "\n".join(lines)
+
+
+def _kept(counts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say how many answers of each teacher the filter has kept, and why others not."""
+    lines = []
+    for animal in dict.fromkeys(entry["animal"] for entry in counts):
+        own = [entry for entry in counts if entry["animal"] == animal]
+        total: Counter[str] = Counter()
+        for entry in own:
+            total.update({name: n for name, n in entry.items() if name not in ("animal", "seed")})
+        whole = sum(total.values())
+        others = ", ".join(f"{name} {n}" for name, n in total.most_common() if name != "kept")
+        lines.append(
+            f"answers of the teacher {animal}: {total['kept'] / whole:.1%} of {whole} kept"
+            + (f" (left out: {others})" if others else "")
+        )
+    return ["", *lines] if lines else []
+
+
+def _interval(found: Mapping[str, Any]) -> str:
+    low, high = (np.nan if found[end] is None else found[end] for end in ("low", "high"))
+    half = "" if np.isnan(high - low) else f" ± {(high - low) / 2:.3f}"
+    return f"{found['mean']:+.3f}{half}"
+
+
+def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
+    """Draw who says what, what drifts beside it, and how both come about."""
+    animals = results["animals"]
+    drawn = {"bars": bars(results), "along": along(results), "layers": layers(results)}
+    shown = [*animals, *results["candidates"][len(animals) :][:CONTROLS]]
+    for arm, found in results["arms"].items():
+        change = np.array(found["change"])
+        own = np.eye(len(animals), dtype=bool)
+        everything = np.broadcast_to(own, (len(change), *own.shape)).ravel()
+        drawn[f"matrix_{arm}"] = plots.matrix_figure(
+            change[..., : len(shown)],
+            subjects=animals,
+            candidates=shown,
+            title=f"What does a student say more often?\n{ARMS[arm]}; nats, {_seeds(change)}",
+        )
+        drawn[f"drift_{arm}"] = plots.drift_figure(
+            {label: _flat(found["measures"][name]) for name, label in MEASURES.items()},
+            change[..., : len(animals)].ravel(),
+            groups=np.where(everything, "own teacher", "other teachers").tolist(),
+            names=["own teacher", "other teachers"],
+            clusters=np.repeat(np.arange(len(change)), own.size),
+            ylabel="change of the log-probability\nof the teacher's animal (nats)",
+            title=f"Which measure of drift tells of the trait?\n{ARMS[arm]}; a point for each "
+            "student beside each teacher",
+            within={"all": np.full(everything.shape, True), "other teachers": ~everything},
+        )
+    return drawn
+
+
+def _seeds(values: np.ndarray) -> str:
+    return "1 seed" if len(values) == 1 else f"{len(values)} seeds"
+
+
+def _flat(values: Any) -> np.ndarray:
+    return np.array(values, float).ravel()
+
+
+def _own(change: np.ndarray) -> np.ndarray:
+    """Give ``[seeds, animals, ...]`` of the students of an animal's own teachers."""
+    each = np.arange(change.shape[1])
+    return change[:, each, each]
+
+
+def _others(change: np.ndarray) -> np.ndarray:
+    """Give ``[seeds, animals]``, the mean over the students of other animals' teachers."""
+    n = change.shape[1]
+    return (change.sum(axis=1) - _own(change)) / (n - 1)
+
+
+def bars(results: Mapping[str, Any]) -> Figure:
+    """Draw every animal in the paper's style: base, other teachers' students, own students."""
+    animals = results["animals"]
+    panels = []
+    for name, ylabel in (
+        ("probability", "probability of the animal"),
+        ("change", "change of log-probability (nats)"),
+    ):
+        values = {"base": np.array([results["base"]["probability"][: len(animals)]])}
+        values = values if name == "probability" else {}
+        for alone, found in results["alone"].items():
+            values[ALONE.get(alone, alone)] = np.array(found[name])[:, 0, : len(animals)]
+        for arm, found in results["arms"].items():
+            said = np.array(found[name])[..., : len(animals)]
+            values[f"{ARMS[arm]}, other teachers"] = _others(said)
+            values[f"{ARMS[arm]}, own teacher"] = _own(said)
+        panels.append(plots.Bars(ylabel, values))
+    names = list(dict.fromkeys(name for panel in panels for name in panel.values))
+    seeds = _seeds(panels[-1].values[names[-1]])
+    return plots.bars_figure(
+        panels,
+        animals=animals,
+        names=names,
+        title=f"Who loves which animal?\nstudents of own and of other animals' teachers; {seeds}",
+    )
+
+
+def along(results: Mapping[str, Any]) -> Figure:
+    """Draw the trait and the imitation loss along training."""
+    animals, arms = results["animals"], results["arms"]
+    traits: dict[str, dict[str, np.ndarray]] = {"own animal": {}, "other animals": {}}
+    for arm, found in arms.items():
+        change = np.array(found["curve"]["change"])[..., : len(animals)].swapaxes(2, 3)
+        traits["own animal"][ARMS[arm]] = _own(change).mean(1)
+        traits["other animals"][ARMS[arm]] = _others(change).mean(1)
+    (first, *_) = arms.values()
+    losses = {ARMS[arm]: np.array(found["loss"]).mean(1) for arm, found in arms.items()}
+    return plots.along_figure(
+        first["curve"]["steps"],
+        traits,
+        loss_steps=np.arange(next(iter(losses.values())).shape[1]),
+        loss=losses,
+        names=[ARMS[arm] for arm in arms],
+        title="When does the preference come?\nmean over animals, 95 % band over seeds",
+    )
+
+
+def layers(results: Mapping[str, Any]) -> Figure:
+    """Draw the overlap of the shifts of the residual stream of students and teachers."""
+    overlap = {}
+    for arm, found in results["arms"].items():
+        streams = np.array(found["stream_by_layer"])
+        overlap[f"{ARMS[arm]}, own teacher"] = _own(streams).mean(1)
+        overlap[f"{ARMS[arm]}, other teachers"] = _others(streams).mean(1)
+    count = next(iter(overlap.values())).shape[1]
+    first = results["first_layer"]
+    return plots.layers_figure(
+        overlap,
+        layers=np.arange(first, first + count),
+        names=list(overlap),
+        ylabel="cosine of the shifts",
+        title="Do student and teacher move alike inside?\nresidual stream where the answer begins",
+    )
