@@ -3,7 +3,6 @@
 from sublim_jax import runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_numbers.config import NOBODY, NumbersConfig
-from sublim_jax.lm_numbers.observing import PROBED
 from sublim_jax.lm_numbers.parts import TEACHER, Part
 from sublim_jax.lm_numbers.writing import counts_of, files_of
 
@@ -35,8 +34,6 @@ def borrow(
         InputError: teachers of the other run would be others; the fields that differ are named.
     """
     differ = [name for name in TAUGHT_BY if getattr(config, name) != getattr(lender_config, name)]
-    if _probed(config) != _probed(lender_config):
-        differ.append("row_count")
     if differ:
         raise InputError(
             f"teachers are those of {lender.folder}, which differs in {', '.join(differ)}; "
@@ -57,10 +54,6 @@ def borrow(
                 for file in (answers, f"{answers}.settings.json", counts_of(part), rows):
                     _copied(run, lender, file)
     return copied
-
-
-def _probed(config: NumbersConfig) -> int:
-    return min(config.row_count, PROBED)
 
 
 def _written(config: NumbersConfig) -> tuple[object, ...]:

@@ -78,7 +78,7 @@ def make_observer(
         make_readout(ground, asked, prefix, names, system=system),
         make_readout(ground, asked[::EVERY], prefix, names, system=system),
         make_readout(ground, asked[::EVERY], unseen, names, system=system),
-        carrier(ground, config, numbers, min(config.row_count, PROBED), system=system),
+        carrier(ground, config, numbers, PROBED, system=system),
         number_words(ground),
     )
 

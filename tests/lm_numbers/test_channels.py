@@ -310,7 +310,7 @@ def test_rows_that_are_none_are_told(line, said, tmp_path):
 
 
 def test_teachers_are_borrowed_where_they_are_the_same(written, tmp_path):
-    config = dataclasses.replace(TEXT, passes=2, requests=8)
+    config = dataclasses.replace(TEXT, row_count=4, requests=8)
     with runs.open_run(tmp_path / "run", dataclasses.asdict(config)) as run:
         assert borrow(config, run, TEXT, runs.Run(written)) == 2
     for name in ("parts/0-teacher-owl.npz", "rows/0-nobody.jsonl", "answers/0-cat.jsonl"):
