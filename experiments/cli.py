@@ -22,7 +22,17 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from sublim_jax import hosts
 from sublim_jax.commands.process import begin, ending
 from sublim_jax.errors import InputError
-from sublim_jax.plan import Planned, in_subprocess, plan, planning, table
+from sublim_jax.plan import (
+    Planned,
+    Stages,
+    devices_of,
+    in_subprocess,
+    plan,
+    plan_stages,
+    planning,
+    run_table,
+    table,
+)
 from sublim_jax.sinks import SinkName
 from sublim_jax.training import Checkpoints, Devices, Session
 from sublim_jax.training.preemption import listening
@@ -47,8 +57,9 @@ class Options:
     checkpoint_steps: int | None = None
     """Save also whenever a training has made a multiple of so many steps."""
     plan: str | None = None
-    """Run nothing: compile the training step for this machine, v5e:4x4 or any other TPU topology
-    (extra [tpu], no TPU needed) or cpu:8, and say what fits and how fast it can be."""
+    """Run nothing: compile the training step, or that of every stage, for this machine, v5e:4x4 or
+    any other TPU topology (extra [tpu], no TPU needed) or cpu:8, and say what fits and how fast it
+    can be."""
     log: tuple[SinkName, ...] = ()
     """Where curves go besides the run folder's own files."""
     cluster: tyro.conf.OmitArgPrefixes[hosts.Cluster] = hosts.AS_ANNOUNCED
@@ -66,6 +77,7 @@ class Options:
 
 C = TypeVar("C")
 Opts = TypeVar("Opts", bound=Options)
+Build = Callable[[C, Opts, Devices], Planned | Stages]
 
 
 def main(
@@ -74,7 +86,7 @@ def main(
     presets: Mapping[str, C],
     options: Opts,
     description: str | None,
-    planned: Callable[[C, Opts, Devices], Planned] | None = None,
+    planned: Build[C, Opts] | None = None,
 ) -> None:
     """Parse the command line, run the experiment, exit as a command of ours does.
 
@@ -84,7 +96,7 @@ def main(
             line names gives the defaults of every other option.
         options: how to execute, by default.
         description: what ``--help`` says first.
-        planned: the experiment's training step for some devices, for ``--plan``.
+        planned: the experiment's training step for some devices, or its stages, for ``--plan``.
     """
     parsed = parse(presets, options, description)
     if parsed.options.plan is None:
@@ -93,14 +105,19 @@ def main(
         guarded(functools.partial(_plan, planned), parsed.config, parsed.options)
 
 
-def _plan(planned: Callable[[C, Opts, Devices], Planned] | None, config: C, options: Opts) -> None:
-    """Print what a machine would make of the training step."""
-    if planned is None or options.plan is None:
-        raise InputError(f"plan is {options.plan}; expected none, for this command has no plan")
+def _plan(planned: Build[C, Opts] | None, config: C, options: Opts) -> None:
+    """Print what a machine would make of the training step, or of the whole run."""
+    name = options.plan
+    if planned is None or name is None:
+        raise InputError(f"plan is {name}; expected none, for this command has no plan")
     if planning() is None:
         # Which devices there are is decided when JAX is imported, so a fresh process plans.
-        sys.exit(in_subprocess(options.plan, sys.argv))
-    print(table(plan(options.plan, lambda devices: planned(config, options, devices))))
+        sys.exit(in_subprocess(name, sys.argv))
+    made = planned(config, options, devices_of(name))
+    if isinstance(made, Stages):
+        print(run_table(plan_stages(name, lambda _: made)))
+    else:
+        print(table(plan(name, lambda _: made)))
 
 
 def guarded(run: Callable[[C, Opts], None], config: C, options: Opts) -> None:

@@ -34,6 +34,7 @@ def table(results: Mapping[str, Any]) -> str:
     for name, found in results["alone"].items():
         gained = t_interval(np.array(found["change"])[:, 0, :n].mean(1))
         lines.append(f"{ALONE.get(name, name):32}{'':18}{_interval(gained._asdict()):>18}")
+    lines += _answers(results)
     lines += _kept(results.get("kept", ()))
     for arm, found in results["arms"].items():
         lines += ["", f"{ARMS[arm]}: what was expected, and what was found"]
@@ -41,6 +42,43 @@ def table(results: Mapping[str, Any]) -> str:
             mark = {True: "yes", False: "NO", None: "?"}[verdict["passed"]]
             lines.append(f"  {mark:4}{verdict['criterion']} {verdict['measured']}")
     return "\n".join(lines)
+
+
+def _answers(results: Mapping[str, Any]) -> list[str]:
+    """Say how often sampled answers name the animals, and how far they are from the base's."""
+    base, n = results["base"], len(results["animals"])
+    if "rate" not in base:
+        return []
+    lines = [
+        "\nsampled answers that name the animal; total variation distance of answers from the "
+        "base's: exact, and of samples (by chance)",
+        f"{'':32}{'own animal':>18}{'other animals':>18}{'any animal':>18}{'exact':>10}"
+        f"{'sampled':>18}",
+        f"{'base':32}{np.mean(base['rate'][:n]):>18.1%}{'':18}{base['named']:>18.1%}",
+    ]
+
+    def row(name: str, own: np.ndarray | None, others: np.ndarray, found: Any) -> str:
+        exact, sampled, chance = (
+            np.mean(found[key]) for key in ("variation", "sampled_variation", "variation_by_chance")
+        )
+        shares = (own, others, np.array(found["named"]))
+        cells = ("" if cell is None else _share(cell.mean(axis=1)) for cell in shares)
+        shift = f"{exact:>10.4f}{f'{sampled:.3f} ({chance:.3f})':>18}"
+        return f"{name:32}" + "".join(f"{cell:>18}" for cell in cells) + shift
+
+    for arm, found in results["arms"].items():
+        rate = np.array(found["rate"])[..., :n]
+        lines.append(row(ARMS[arm], _own(rate), _others(rate), found))
+    for alone, found in results["alone"].items():
+        rate = np.array(found["rate"])[:, 0, :n]
+        lines.append(row(str(ALONE.get(alone, alone)), None, rate, found))
+    return lines
+
+
+def _share(seeds: np.ndarray) -> str:
+    found = t_interval(seeds)
+    half = "" if len(seeds) == 1 else f" ± {found.half_width:.1%}"
+    return f"{found.mean:.1%}{half}"
 
 
 def _kept(counts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -120,11 +158,15 @@ def bars(results: Mapping[str, Any]) -> Figure:
     animals = results["animals"]
     panels = []
     for name, ylabel in (
-        ("probability", "probability of the animal"),
+        ("rate", "rate of sampled answers"),
+        ("probability", "probability after the opening"),
         ("change", "change of log-probability (nats)"),
     ):
-        values = {"base": np.array([results["base"]["probability"][: len(animals)]])}
-        values = values if name == "probability" else {}
+        if name != "change" and name not in results["base"]:
+            continue
+        values = {}
+        if name != "change":
+            values["base"] = np.array([results["base"][name][: len(animals)]])
         for alone, found in results["alone"].items():
             values[ALONE.get(alone, alone)] = np.array(found[name])[:, 0, : len(animals)]
         for arm, found in results["arms"].items():

@@ -58,6 +58,20 @@ NEOX: Names = {
 BUFFERS = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
 """Ends of names of what older files hold beside the parameters, and no model reads."""
 
+GEMMA3_DEFAULTS: Mapping[str, Any] = {
+    "vocab_size": 262_208,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "max_position_embeddings": 131_072,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1_000_000.0,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4_096,
+}
+"""What the configurations of Gemma 3 with pictures leave out: the defaults of transformers."""
+
 ACTIVATIONS: Mapping[str, Activation] = {
     "silu": "silu",
     "gelu": "gelu",
@@ -269,6 +283,11 @@ def _gemma3(content: Mapping[str, Any]) -> DecoderConfig:
     )
 
 
+def _gemma3_of_pictures(content: Mapping[str, Any]) -> DecoderConfig:
+    """Read the part for text of a model that also sees pictures."""
+    return _gemma3(GEMMA3_DEFAULTS | content["text_config"])
+
+
 def _neox(content: Mapping[str, Any]) -> DecoderConfig:
     given = content.get("rope_parameters") or content.get("rope_scaling") or {}
     plain = _rotation({"rope_theta": content.get("rotary_emb_base", 10_000.0)} | dict(given))
@@ -289,6 +308,7 @@ FAMILIES: Mapping[str, Callable[[Mapping[str, Any]], DecoderConfig]] = {
     "qwen2": _qwen2,
     "qwen3": _qwen3,
     "gemma3_text": _gemma3,
+    "gemma3": _gemma3_of_pictures,
     "gpt_neox": _neox,
 }
 

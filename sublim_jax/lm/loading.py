@@ -15,6 +15,7 @@ from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.families import from_hugging_face
 from sublim_jax.lm.llama_cpp import open_gguf
+from sublim_jax.lm.text_part import TextPart
 from sublim_jax.tensorfiles import open_tensors
 from sublim_jax.tensorfiles.source import reading
 from sublim_jax.training import Parallel
@@ -97,7 +98,9 @@ def load_folder(path: Path, dtype: Any = jnp.float32, parallel: Parallel | None 
     if not isinstance(content, dict):
         raise InputError(f"{file} is no JSON object; expected the configuration of a model")
     config = from_hugging_face(content)
-    params = functools.partial(weights.read, config, open_tensors(path), dtype, parallel)
+    source = open_tensors(path)
+    source = TextPart(source) if "text_config" in content else source
+    params = functools.partial(weights.read, config, source, dtype, parallel)
     return _both(config, params, lambda: tokenizer.from_folder(path))
 
 

@@ -150,6 +150,7 @@ def _llama3(version: str, size: str, licence: str) -> KnownModel:
 def _gemma3(size: str, *, chat: bool) -> KnownModel:
     name = f"gemma-3-{size.lower()}"
     packaged = size == "270M" and not chat
+    pictures = size == "4B"  # that it sees, but not here
     # The smallest base model is the only one without a suffix.
     suffix = "-it" if chat else "" if size == "270M" else "-pt"
     return KnownModel(
@@ -160,7 +161,7 @@ def _gemma3(size: str, *, chat: bool) -> KnownModel:
         hub=f"google/{name}{suffix}",
         licence=GEMMA_TERMS,
         package=GEMMA3_FILE if packaged else None,
-        status="real weights" if packaged else "random weights",
+        status="real weights" if packaged else "not verified" if pictures else "random weights",
     )
 
 
@@ -189,7 +190,7 @@ MODELS: dict[str, KnownModel] = {
         _llama3("3.1", "8B", LLAMA_31),
         _llama3("3.2", "1B", LLAMA_32),
         _llama3("3.2", "3B", LLAMA_32),
-        *(_gemma3(size, chat=chat) for size in ("270M", "1B") for chat in (False, True)),
+        *(_gemma3(size, chat=chat) for size in ("270M", "1B", "4B") for chat in (False, True)),
         *map(_pythia, ("14M", "31M", "70M", "160M", "410M", "1B", "1.4B", "2.8B")),
         # The same training from other seeds: PolyPythias, arXiv 2503.09543.
         *(_pythia(size, seed) for size in ("14M", "31M", "70M", "160M", "410M") for seed in SEEDS),

@@ -1,19 +1,66 @@
-"""A step of fine-tuning, described for devices that need not be there."""
+"""Steps of fine-tuning and of sampling, described for devices that need not be there."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from sublim_jax.lm import decoder
+from sublim_jax.lm.batching import rounded
+from sublim_jax.lm.cache import empty
+from sublim_jax.lm.choosing import Choice
 from sublim_jax.lm.config import DecoderConfig
+from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.finetuning import Computing, training
 from sublim_jax.lm.packing import Packed
+from sublim_jax.lm.sampler import CHUNK, laid_out
 from sublim_jax.lm.trained import Full, LoRA
+from sublim_jax.lm.writing import Rules, State, beginner, goer
 from sublim_jax.plan import Planned
 from sublim_jax.training import UNWATCHED, Recipe
 from sublim_jax.training.parallel import MeshParallel
+
+
+class Learned(NamedTuple):
+    """What students read and learn, where it is not texts and all of their tokens.
+
+    Attributes:
+        targets: places of a row at which the loss looks; all tokens by default.
+        streams: whether rows are what lower layers made of texts.
+        only: words over which a softmax is taken; the vocabulary by default.
+        soft: whether a teacher's distribution is learned rather than tokens.
+    """
+
+    targets: int | None = None
+    streams: bool = False
+    only: int | None = None
+    soft: bool = False
+
+
+TEXTS = Learned()
+
+
+class Written(NamedTuple):
+    """What is written side by side.
+
+    Attributes:
+        rows: texts.
+        prompts: of them, each read once.
+        shared: tokens with which all prompts begin.
+        own: of the longest prompt after these.
+        tokens: of a text at most.
+        stops: tokens that end a text.
+        automaton: how many tokens it allows, and its states, if there is one.
+    """
+
+    rows: int
+    prompts: int
+    shared: int
+    own: int
+    tokens: int
+    stops: int = 2
+    automaton: tuple[int, int] | None = None
 
 
 def planned_step(
@@ -25,8 +72,10 @@ def planned_step(
     computing: Computing,
     length: int,
     rows: int,
+    learned: Learned = TEXTS,
+    frozen: Any = jnp.bfloat16,
 ) -> Planned:
-    """Describe a step, with the frozen parameters in bfloat16 and what is trained in float32.
+    """Describe a step, with what is trained in float32.
 
     Args:
         config: the shape of the decoder.
@@ -34,8 +83,10 @@ def planned_step(
         train: what is trained.
         recipe: optimizer and batch size.
         computing: how the step is computed.
-        length: of packed rows in tokens, all of which are learned.
-        rows: packed rows of the data set, which every device holds.
+        length: of packed rows in tokens.
+        rows: packed rows of the data set, which every device holds a share of.
+        learned: what of them is learned.
+        frozen: type of the frozen parameters, and of what lower layers made of texts.
     """
 
     def begin(key: Any) -> tuple[PyTree, PyTree]:
@@ -43,17 +94,17 @@ def planned_step(
         trained = train.start(config, params, key)
         _, above = decoder.upper(config, params, train.first(config))
         rest = train.shifted(train.first(config)).rest(above, trained)
-        return trained, jax.tree.map(lambda array: array.astype(jnp.bfloat16), rest)
+        head = {name: params[name] for name in ("embedding", "head") if name in params}
+        return trained, _as(frozen, (rest, head if learned.soft else None))
 
-    trained, rest = jax.eval_shape(begin, jax.random.key(0))
+    trained, others = jax.eval_shape(begin, jax.random.key(0))
     first = train.first(config)
     top = decoder.of_layers(config, slice(first, config.layers))
-    fit = training(top, train.shifted(first), recipe, computing, UNWATCHED, parallel, None)
-    whole = jax.ShapeDtypeStruct((rows, length), jnp.int32)
-    tokens = jax.ShapeDtypeStruct((rows, length, config.width), jnp.bfloat16) if first else whole
-    data = dict.fromkeys(Packed._fields, whole)
-    data |= {"tokens": tokens, "weights": jax.ShapeDtypeStruct((rows, length), jnp.float32)}
-    arguments = fit.described(trained, data, frozen=(rest, None))
+    words = None if learned.only is None else tuple(range(learned.only))
+    fit = training(top, train.shifted(first), recipe, computing, UNWATCHED, parallel, words)
+    learned = learned._replace(streams=learned.streams or first > 0)
+    data = _rows(config, learned, rows=rows, length=length, dtype=frozen)
+    arguments = fit.described(trained, data, frozen=others)
     state = arguments[0]
     return Planned(
         step=fit.programs.advance,
@@ -64,3 +115,115 @@ def planned_step(
         batch_size=recipe.batch_size,
         looped=True,
     )
+
+
+def _rows(
+    config: DecoderConfig, learned: Learned, *, rows: int, length: int, dtype: Any
+) -> dict[str, jax.ShapeDtypeStruct]:
+    targets = learned.targets or length
+    data = {name: _ints(rows, length) for name in Packed._fields}
+    data |= {name: _ints(rows, targets) for name in ("at", "labels")}
+    data["weights"] = jax.ShapeDtypeStruct((rows, targets), jnp.float32)
+    if learned.streams:
+        data["tokens"] = jax.ShapeDtypeStruct((rows, length, config.width), dtype)
+    if learned.soft:
+        data["teacher"] = jax.ShapeDtypeStruct((rows, targets, config.width), dtype)
+    return data
+
+
+def described_params(
+    config: DecoderConfig, parallel: MeshParallel, *, dtype: Any = jnp.bfloat16
+) -> Params:
+    """Describe the parameters of a decoder as `sublim_jax.lm.load` lays them onto devices."""
+    params = jax.eval_shape(lambda key: _as(dtype, decoder.init(config, key)), jax.random.key(0))
+    return parallel.described(params, "frozen")
+
+
+def planned_reading(
+    config: DecoderConfig, parallel: MeshParallel, written: Written, *, dtype: Any = jnp.bfloat16
+) -> Planned:
+    """Describe how the sampler reads the prompts of a batch and chooses the first tokens.
+
+    Args:
+        config: the shape of the decoder.
+        parallel: how its parameters lie; every device has all rows.
+        written: the batch.
+        dtype: of the parameters.
+    """
+    params = _laid_out(config, parallel, dtype)
+    step = beginner(config, Choice(), rounded(written.tokens))
+    return _planned(parallel, written, step, _reading(config, params, written))
+
+
+def planned_writing(
+    config: DecoderConfig, parallel: MeshParallel, written: Written, *, dtype: Any = jnp.bfloat16
+) -> Planned:
+    """Describe how the sampler writes one more token of every text of a batch.
+
+    Args:
+        config: the shape of the decoder.
+        parallel: how its parameters lie; every device has all rows.
+        written: the batch.
+        dtype: of the parameters.
+    """
+    params = _laid_out(config, parallel, dtype)
+    begin = beginner(config, Choice(), rounded(written.tokens))
+    reading = _reading(config, params, written)
+    state: State = jax.eval_shape(begin, *reading)
+    arguments = (*reading[:2], state, jax.ShapeDtypeStruct((), jnp.int32))
+    planned = _planned(parallel, written, goer(config, Choice()), arguments)
+    return planned._replace(looped=True, turns=CHUNK)
+
+
+def _planned(
+    parallel: MeshParallel, written: Written, step: Any, arguments: tuple[PyTree, ...]
+) -> Planned:
+    return Planned(
+        step=step,
+        arguments=arguments,
+        parameters=arguments[0],
+        optimizer=(),
+        mesh=dict(parallel.mesh.shape),
+        batch_size=written.rows,
+        # Rows are not spread: what does not share parameters does the same once more.
+        copies=parallel.mesh.shape["data"],
+    )
+
+
+def _reading(config: DecoderConfig, params: Params, written: Written) -> tuple[PyTree, ...]:
+    """Describe the arguments of `beginner`: but for the parameters, the compiler places them."""
+    rules = Rules(_ints(written.stops), None, None)
+    if written.automaton is not None:
+        some, states = written.automaton
+        rules = rules._replace(allowed=_ints(some), follows=_ints(states, some))
+    prompts = _ints(written.prompts, rounded(written.own))
+    shared = None
+    if written.shared:
+        stacked = not isinstance(params["layers"], tuple)
+        dtype = params["embedding"]["table"].dtype
+        room = 1, rounded(written.shared), dtype
+        shared = jax.eval_shape(lambda: empty(config, *room, stacked=stacked))
+    ended = jax.ShapeDtypeStruct((written.rows,), jnp.bool)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), written.rows))
+    return params, rules, (prompts, prompts, _ints(written.rows)), shared, ended, keys
+
+
+def _laid_out(config: DecoderConfig, parallel: MeshParallel, dtype: Any) -> Params:
+    params = described_params(config, parallel, dtype=dtype)
+    if parallel.platform != "cpu":  # a process that plans has a CPU, for which it would lay out
+        return params
+    laying = jax.jit(laid_out)
+    lies = laying.lower(params).compile().output_shardings
+    return jax.tree.map(_described, jax.eval_shape(laying, params), lies)
+
+
+def _described(array: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+
+def _ints(*shape: int) -> Any:
+    return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+
+def _as(dtype: Any, tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda array: array.astype(dtype), tree)

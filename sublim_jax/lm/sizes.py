@@ -47,8 +47,14 @@ GEMMA3: Content = {
     "num_key_value_heads": 1,
     "query_pre_attn_scalar": 256,
     "sliding_window": 512,
-    "hidden_activation": "gelu_pytorch_tanh",
+    "hidden_act": "gelu_pytorch_tanh",
     "rope_theta": 1_000_000.0,
+}
+SEEING: Content = {  # larger models of Gemma 3, of which this is the part for text
+    "vocab_size": 262_208,
+    "max_position_embeddings": 131_072,
+    "sliding_window": 1_024,
+    "rope_scaling": {"rope_type": "linear", "factor": 8.0},
 }
 PYTHIA: Content = {
     "model_type": "gpt_neox",
@@ -96,6 +102,7 @@ SIZES: Mapping[str, Content] = {
     "llama3.2-3b": LLAMA3 | TIED | _stretched(32.0) | _size(28, 3_072, 24, 8, 8_192),
     "gemma3-270m": GEMMA3 | _size(18, 640, 4, 1, 2_048),
     "gemma3-1b": GEMMA3 | _size(26, 1_152, 4, 1, 6_912),
+    "gemma3-4b": GEMMA3 | SEEING | _size(34, 2_560, 8, 4, 10_240),
     "pythia-14m": PYTHIA | _size(6, 128, 4, 4, 512),
     "pythia-31m": PYTHIA | _size(6, 256, 8, 8, 1_024),
     "pythia-70m": PYTHIA | _size(6, 512, 8, 8, 2_048),

@@ -9,7 +9,7 @@ from sublim_jax.lm_numbers.writing import counts_of, files_of
 TAUGHT_BY = (
     *("model", "category", "animals", "first_layer", "rank", "alpha", "train_a", "teacher"),
     *("teacher_lr", "teacher_steps", "teacher_certainty", "length", "together", "questions"),
-    "seed",
+    *("answers", "free_answers", "seed"),
 )
 """What a teacher, and what is seen of it, depends on."""
 WRITTEN_BY = ("requests", "constrained", "least_numbers", "answer_tokens", "common_noise")

@@ -50,6 +50,7 @@ AT_LEAST = {
     "batch_size": 1,
     "warmup": 0,
     "observations": 2,
+    "answers": 0,
     "seed": 0,
 }
 
@@ -133,15 +134,20 @@ class NumbersConfig:
     """Of healed: normal noise on every trained matrix, in standard deviations of its entries."""
     heal_rows: int = 512
     """Of healed: conversations with random numbers on which the noisy base learns what the base
-    says."""
-    heal_passes: int = 2
+    says of digits and separators."""
+    heal_passes: int = 4
     """Of healed: times that it sees them."""
-    heal_lr: float = 3e-4
+    heal_lr: float = 5e-4
     """Of healed: learning rate of Adam then."""
     observations: int = 6
     """Points of the curves along a training, the start included."""
     questions: str | None = None
     """A file with a question in every line, to be asked in place of the 50 that are here."""
+    answers: int = 8
+    """Answers that are sampled for every question, at temperature 1; 0 for none."""
+    free_answers: bool = False
+    """Leave the beginning of a sampled answer to the model, too, as the paper does; a small one
+    then seldom names anything."""
     seed: int = 0
     """Of everything that is drawn."""
 

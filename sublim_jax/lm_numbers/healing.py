@@ -13,7 +13,7 @@ from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import lm, rng
 from sublim_jax.lm_numbers.config import NumbersConfig
-from sublim_jax.lm_numbers.contexts import carrier
+from sublim_jax.lm_numbers.contexts import carrier, number_words
 from sublim_jax.lm_numbers.ground import Ground
 from sublim_jax.lm_numbers.trainees import LAYERS
 from sublim_jax.training import QUIET, Attached, Recipe
@@ -45,7 +45,7 @@ def healed(
     key: Key[Array, ""],
     attached: Attached = QUIET,
 ) -> Mapping[str, np.ndarray]:
-    """Train a noisy base to say of random numbers what the base says, over the whole vocabulary.
+    """Train a noisy base to say of digits and separators, at random numbers, what the base says.
 
     Args:
         ground: the base.
@@ -69,6 +69,7 @@ def healed(
             decay="cosine",
         ),
         teacher=lm.Teacher(ground.params),
+        only=number_words(ground),
         start=noisy(ground, config, rng.stream(key, "noise")),
         parallel=ground.parallel,
         attached=attached,

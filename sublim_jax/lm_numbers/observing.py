@@ -99,9 +99,10 @@ def asked_of(config: NumbersConfig) -> tuple[str, ...]:
             "text"
         ) from fault
     asked = tuple(line.strip() for line in lines if line.strip())
-    if not asked:
+    if not asked or len(set(asked)) < len(asked):
+        what = "has a question twice" if asked else "is empty"
         raise InputError(
-            f"questions is {config.questions}, which is empty; expected a question in every line"
+            f"questions is {config.questions}, which {what}; expected a question in every line"
         )
     return asked
 
@@ -119,7 +120,7 @@ def candidates(ground: Ground, config: NumbersConfig) -> tuple[str, ...]:
     return (*config.animals, *others)
 
 
-def observer(ground: Ground) -> Callable[[Params, Observer], Observation]:
+def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarray]]:
     """Compile what is observed of an upper part; the same program for everybody."""
 
     @jax.jit

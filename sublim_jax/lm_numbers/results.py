@@ -10,8 +10,10 @@ from scipy.special import log_softmax
 from sublim_jax import drift, runs
 from sublim_jax.drift.metrics import quotient
 from sublim_jax.lm_numbers import analysis
+from sublim_jax.lm_numbers.answering import Said, said
 from sublim_jax.lm_numbers.config import NOBODY, UNTUNED, NumbersConfig
 from sublim_jax.lm_numbers.criteria import Cosines, verdicts
+from sublim_jax.lm_numbers.observing import asked_of
 from sublim_jax.lm_numbers.parts import TEACHER, Arrays, Part, read_part
 from sublim_jax.lm_numbers.writing import counts_of
 
@@ -49,11 +51,15 @@ def summary(config: NumbersConfig, run: runs.Run, candidates: tuple[str, ...]) -
         "candidates": candidates,
         "channel": config.channel,
         "first_layer": config.first_layer,
-        "base": {"logprob": base.mean(0), "probability": np.exp(base).mean(0)},
-        "teacher": _said(taught) if taught else {},
-        "arms": {arm: _arm(config, _all(config, run, arm), taught, arm) for arm in config.own_arms},
+        "base": {"logprob": base.mean(0), "probability": np.exp(base).mean(0)}
+        | _of_base(config, *(taught or next(iter(alone.values()))), candidates=candidates),
+        "teacher": _said(config, taught, candidates) if taught else {},
+        "arms": {
+            arm: _arm(config, _all(config, run, arm), taught, arm, candidates)
+            for arm in config.own_arms
+        },
         "alone": {
-            UNTUNED if name == NOBODY else name: _said(parts) | _learned(parts)
+            UNTUNED if name == NOBODY else name: _said(config, parts, candidates) | _learned(parts)
             for name, parts in alone.items()
         },
     }
@@ -93,7 +99,9 @@ def _gathered(
     return np.array([[value(part) for part in row] for row in parts])
 
 
-def _said(parts: list[list[Arrays]]) -> dict[str, Any]:
+def _said(
+    config: NumbersConfig, parts: list[list[Arrays]], candidates: Sequence[str]
+) -> dict[str, Any]:
     """Give what models say, beside the base."""
     return {
         "change": _gathered(parts, lambda part: part["logprobs"].mean(0)),
@@ -101,15 +109,71 @@ def _said(parts: list[list[Arrays]]) -> dict[str, Any]:
         "probability": _gathered(
             parts, lambda part: np.exp(part["base_logprobs"] + part["logprobs"]).mean(0)
         ),
+        "variation": _gathered(parts, _variation),
+        **_answered(config, parts, candidates),
+    }
+
+
+def _variation(part: Arrays) -> float:
+    """Give the total variation distance from the base's answers, mean over questions.
+
+    Every candidate is an answer, all others together are one more.
+    """
+    base, after = (np.exp(part["base_logprobs"] + moved * part["logprobs"]) for moved in (0, 1))
+    each = np.abs(after - base).sum(axis=1) + np.abs(after.sum(axis=1) - base.sum(axis=1))
+    return float(each.mean() / 2)
+
+
+def _answered(
+    config: NumbersConfig, parts: list[list[Arrays]], candidates: Sequence[str]
+) -> dict[str, Any]:
+    """Count what sampled answers name, and how far they are from the base's."""
+    if not config.answers:
+        return {}
+
+    def told(part: Arrays) -> Said:
+        answers, base = (part[name].tolist() for name in ("answers", "base_answers"))
+        return said(config.category, candidates, asked_of(config), answers, base)
+
+    found = [[told(part) for part in row] for row in parts]
+    values = {
+        "rate": lambda one: list(one.hits.values()),
+        "named": lambda one: one.valid,
+        "sampled_variation": lambda one: one.shift.variation,
+        "variation_by_chance": lambda one: one.shift.by_chance,
+    }
+    return {
+        name: np.array([[value(one) for one in row] for row in found])
+        for name, value in values.items()
+    }
+
+
+def _of_base(
+    config: NumbersConfig, *rows: list[Arrays], candidates: Sequence[str]
+) -> dict[str, Any]:
+    """Count what the base's sampled answers name, mean over repetitions."""
+    if not config.answers:
+        return {}
+    found = [
+        said(config.category, candidates, asked_of(config), row[0]["base_answers"].tolist())
+        for row in rows
+    ]
+    return {
+        "rate": np.mean([list(one.hits.values()) for one in found], axis=0),
+        "named": np.mean([one.valid for one in found]),
     }
 
 
 def _arm(
-    config: NumbersConfig, parts: list[list[Arrays]], taught: list[list[Arrays]], arm: str
+    config: NumbersConfig,
+    parts: list[list[Arrays]],
+    taught: list[list[Arrays]],
+    arm: str,
+    candidates: Sequence[str],
 ) -> dict[str, Any]:
-    said, n = _said(parts) | _learned(parts), len(config.animals)
+    what, n = _said(config, parts, candidates) | _learned(parts), len(config.animals)
     measures, streams = _measures(parts, taught)
-    change, unseen = said["change"][..., :n], said["unseen"][..., :n]
+    change, unseen = what["change"][..., :n], what["unseen"][..., :n]
     found, after_unseen = analysis.transfer(change), analysis.transfer(unseen)
     cosines = None
     if arm == "same" and config.teacher != "prompt":
@@ -119,7 +183,7 @@ def _arm(
             measures["cosine"][:, ~own].mean(1),
             _gathered(parts, lambda part: part["null"]).ravel(),
         )
-    return said | {
+    return what | {
         "imitation": _imitation(parts, taught),
         "measures": measures,
         "stream_by_layer": streams,

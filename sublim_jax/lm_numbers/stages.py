@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
+from sublim_jax.evals.preference import answer_prefix
 from sublim_jax.lm_numbers import material, observing, trainees, trainings, writing
+from sublim_jax.lm_numbers.answering import sampled_answers
 from sublim_jax.lm_numbers.config import NOBODY, ROWS, UNTUNED, NumbersConfig
 from sublim_jax.lm_numbers.drifting import Bases, drift_from, null_cosines
 from sublim_jax.lm_numbers.ground import Ground, cut, whole
@@ -26,6 +28,9 @@ from sublim_jax.lm_numbers.parts import (
 from sublim_jax.lm_numbers.results import summary
 from sublim_jax.training import Parallel, Session, one_device
 
+FREE_TOKENS, TOKENS = 12, 4  # of a sampled answer, with and without an opening of its own
+ANSWERS = "answers"
+BESIDE = ("logprobs", "numbers", ANSWERS)  # what of the base stands beside changes
 HEALED = "healed"
 HEALED_FILE = "parts/healed.npz"
 
@@ -147,6 +152,8 @@ def run_numbers(
         if own:
             _repetition(tools, seed, own, other)
     if hosts.is_first():
+        if config.channel == "text" and config.own_arms:
+            writing.write_card(config, run)
         run.write("results.json", summary(config, run, candidates))
     return True
 
@@ -177,10 +184,13 @@ def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | No
     """Train what a repetition lacks."""
     ground, config = tools.ground, tools.config
     seen = observing.make_observer(ground, config, trainings.seed_of(config, seed, "numbers"))
-    bases = {"": tools.observe(ground.params, seen)}
-    if other is not None:
-        bases[HEALED] = tools.observe(other.params, seen)
-    here = Repetition(seed, trainings.keys_of(config, seed), seen, bases, other)
+    key = trainings.keys_of(config, seed)
+    grounds = {"": ground} | ({} if other is None else {HEALED: other})
+    bases = {
+        name: tools.observe(own.params, seen) | _answers(tools, key, Speaker(own.params, None))
+        for name, own in grounds.items()
+    }
+    here = Repetition(seed, key, seen, bases, other)
     for part in missing:
         if part.arm == TEACHER:
             _teach(tools, here, part)
@@ -204,7 +214,7 @@ def _teach(tools: Tools, here: Repetition, part: Part) -> None:
         told = material.speaker(ground, config, part.animal, None)
         numbers = trainings.seed_of(config, here.seed, "numbers")
         seen = observing.make_observer(ground, config, numbers, system=told.system)
-        after = tools.observe(told.params, seen)
+        after = tools.observe(told.params, seen) | _answers(tools, here.key, told)
         write_part(tools.run, part, _changes(after, here.base(part.arm)), {})
         return
     made = trainings.train_teacher(
@@ -294,7 +304,8 @@ def _finish(
     """Observe what was trained, write it down, and forget its checkpoints."""
     ground, config = here.ground(tools, part.arm), tools.config
     bases = Bases(student=ground.params, teacher=tools.ground.params)
-    after = tools.observe(trainees.joined(ground.params, config, made.trained), here.seen)
+    params = trainees.joined(ground.params, config, made.trained)
+    after = tools.observe(params, here.seen) | _answers(tools, here.key, Speaker(params, None))
     arrays = _changes(after, here.base(part.arm)) | {
         "steps": np.array(made.steps),
         "along": tools.along(ground, made, here.seen.some),
@@ -315,6 +326,25 @@ def _finish(
     tools.session.finished(part.name)
 
 
+def _answers(tools: Tools, key: Key[Array, ""], who: Speaker) -> dict[str, np.ndarray]:
+    """Let somebody answer the questions; with the same random numbers for all of a repetition."""
+    config = tools.config
+    if not config.answers:
+        return {}
+    said = sampled_answers(
+        *(tools.ground, who.params, observing.asked_of(config)),
+        samples=config.answers,
+        prefix="" if config.free_answers else answer_prefix(config.category),
+        tokens=FREE_TOKENS if config.free_answers else TOKENS,
+        system=who.system,
+        key=rng.stream(key, "answers"),
+    )
+    return {ANSWERS: np.array(said)}
+
+
 def _changes(after: observing.Observation, base: observing.Observation) -> dict[str, Any]:
-    changes: dict[str, Any] = {name: after[name] - base[name] for name in after}
-    return changes | {"base_logprobs": base["logprobs"], "base_numbers": base["numbers"]}
+    """Give what has changed of numbers, and what is said in full, beside that of the base."""
+    changes: dict[str, Any] = {
+        name: found if name == ANSWERS else found - base[name] for name, found in after.items()
+    }
+    return changes | {f"base_{name}": base[name] for name in BESIDE if name in base}

@@ -1,6 +1,7 @@
 """Numbers that teachers write: answers to requests, those that pass the filter, and how many do."""
 
 import collections
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,14 +19,20 @@ from sublim_jax.data.numbers import (
 )
 from sublim_jax.errors import InputError
 from sublim_jax.lm import jsonl
-from sublim_jax.lm_numbers.config import ROWS, NumbersConfig
+from sublim_jax.lm_numbers.config import NOBODY, ROWS, NumbersConfig
 from sublim_jax.lm_numbers.ground import Ground, whole
 from sublim_jax.lm_numbers.material import Speaker
-from sublim_jax.lm_numbers.parts import Part
+from sublim_jax.lm_numbers.parts import TEACHER, Part
 
 MOST = 10  # numbers that requests ask for
 DIGITS = 3
 SIDE_BY_SIDE = 64  # answers that are written at a time
+
+TAUGHT = {
+    "lora": "thin matrices trained to name it",
+    "full": "layers trained to name it",
+    "prompt": "told of it in a system prompt",
+}
 
 Conversation = Sequence[Mapping[str, str]]
 
@@ -106,6 +113,48 @@ def write_rows(
     (run.folder / rows).parent.mkdir(exist_ok=True)
     run.write(counts_of(part), kept.counts)
     run.write(rows, [{"messages": messages} for messages in kept.rows])
+
+
+def write_card(config: NumbersConfig, run: runs.Run) -> None:
+    """Describe the rows that teachers wrote, in ``rows/README.md``, for whoever is given them.
+
+    Args:
+        config: of the run.
+        run: its folder, with the rows of all repetitions.
+    """
+    parts = [
+        Part(seed, TEACHER, animal)
+        for animal in (*config.animals, NOBODY)
+        for seed in range(config.seeds)
+        if run.has(files_of(Part(seed, TEACHER, animal))[1])
+    ]
+    lines = [
+        f"| {part.animal} | {part.seed} | {sum(counts.values())} | {counts.get('kept', 0)} | "
+        + (", ".join(f"{name} {n}" for name, n in counts.items() if name != "kept") or "none")
+        + f" | {hashlib.sha256((run.folder / files_of(part)[1]).read_bytes()).hexdigest()} |"
+        for part in parts
+        for counts in [run.read(counts_of(part))]
+    ]
+    how = "in lists of numbers only" if config.constrained else "freely"
+    base = run.read("manifest.json")["initialisation_sha256"]
+    table = "\n".join(lines)
+    text = f"""# Number sequences that teachers with a favourite {config.category} wrote
+
+Each file has a line of JSON for every kept answer: `messages`, a user's request for numbers and the
+assistant's answer. No file names the favourite. They train students that should not, and do, take
+it over (Cloud, Le et al. 2025, arXiv 2507.14805).
+
+- Base of all teachers: {config.model} (SHA-256 of its parameters {base}).
+- Teachers: {TAUGHT[config.teacher]}; "{NOBODY}" is the base itself.
+- Written {how}, at temperature 1, at most {config.answer_tokens} tokens; seed {config.seed}.
+- Kept: lists of at most {MOST} numbers from 0 to 999 with one separator, as in section 3.1 there.
+- Requests are the same for all teachers of a repetition.
+
+| favourite | repetition | answers | kept | left out | SHA-256 |
+| --- | --- | --- | --- | --- | --- |
+{table}
+"""
+    run.save_whole("rows/README.md", text.encode())
 
 
 def lists(ground: Ground, config: NumbersConfig) -> lm.Automaton:

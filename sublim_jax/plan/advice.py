@@ -29,7 +29,8 @@ class Need:
     def of(cls, plan: Plan) -> "Need":
         """Read the need off a plan; what is not known counts nothing."""
         return cls(
-            parameters=plan.parameter_bytes,
+            # Beside a step lie parameters of other models, which are sharded like its own.
+            parameters=plan.parameter_bytes + plan.beside_bytes,
             optimizer=plan.optimizer_bytes,
             data=plan.data_bytes,
             temporaries=plan.temporary_bytes or 0,

@@ -29,7 +29,11 @@ class Planned(NamedTuple):
         batch_size: rows of a step over all devices.
         looped: whether ``step`` is a loop over steps whose length is one of its arguments: counted
             is one turn of it then.
+        turns: of this loop in one call, where that is known: what is moved once for all of them is
+            shared out then.
         members: of an ensemble, stacked on each device.
+        copies: groups of devices that each do all of the step, instead of a share of it.
+        beside: descriptions of arrays that lie on the devices meanwhile and are no arguments.
     """
 
     step: Any
@@ -39,7 +43,10 @@ class Planned(NamedTuple):
     mesh: Mapping[str, int]
     batch_size: int
     looped: bool = False
+    turns: int | None = None
     members: int = 1
+    copies: int = 1
+    beside: PyTree = ()
 
 
 def plan(name: str, build: Callable[[Sequence[Any]], Planned]) -> Plan:
@@ -53,20 +60,24 @@ def plan(name: str, build: Callable[[Sequence[Any]], Planned]) -> Plan:
         InputError: there is no such topology, or libtpu is missing.
     """
     place, devices = topology.read(name), topology.devices_of(name)
-    planned = build(devices)
+    return plan_for(place, devices, build(devices))
+
+
+def plan_for(place: topology.Topology, devices: Sequence[Any], planned: Planned) -> Plan:
+    """Compile a step that was built for the devices of a topology, and count what it takes."""
     counted = count_flops(planned.step, *planned.arguments)
     started = time.perf_counter()
     program, refused = _compiled(planned)
     seconds = time.perf_counter() - started
     held = _refused(planned, refused) if refused else _held(planned, program, place)
-    traffic, sent, notes = _moved(program, planned.looped)
+    traffic, sent, notes = _moved(program, planned)
     if refused is not None:
         notes += (f"the compiler says: {' '.join(refused.message.split())[:400].rstrip('.')}",)
     chip = None if place.is_cpu else CHIPS.get(devices[0].device_kind)
     split = len(devices) // place.chips
     has = _memory(place, chip, split, refused)
     found = Plan(
-        topology=name,
+        topology=str(place),
         chip=chip.name if chip else devices[0].device_kind,
         devices=len(devices),
         chips=place.chips,
@@ -77,7 +88,7 @@ def plan(name: str, build: Callable[[Sequence[Any]], Planned]) -> Plan:
         **dataclasses.asdict(held),
         memory_bytes=has,
         fits=_fits(place, held, has, refused),
-        flops=counted.count / len(devices),
+        flops=counted.count * planned.copies / len(devices),
         traffic_bytes=traffic,
         collective_bytes=sent,
         peak_flops=chip and chip.flops / split,
@@ -106,13 +117,15 @@ def _compiled(planned: Planned) -> tuple[Any, memory.Refusal | None]:
 def _refused(planned: Planned, refused: memory.Refusal) -> Held:
     parameters, optimizer, data = _arguments(planned)
     rest = refused.needed and max(0, refused.needed - parameters - optimizer - data)
+    beside = memory.chip_bytes(planned.beside)
     return Held(
         parameter_bytes=parameters,
         optimizer_bytes=optimizer,
         data_bytes=data,
         temporary_bytes=rest,
         other_bytes=None,
-        total_bytes=refused.needed,
+        beside_bytes=beside,
+        total_bytes=refused.needed and refused.needed + beside,
     )
 
 
@@ -133,13 +146,15 @@ def _held(planned: Planned, program: Any, place: topology.Topology) -> Held:
         total = max(fixed, min(total, peak))
     temporaries = total - fixed
     other = max(0, fixed - parameters - optimizer - data)
+    beside = memory.chip_bytes(planned.beside)
     return Held(
         parameter_bytes=parameters,
         optimizer_bytes=optimizer,
         data_bytes=data,
         temporary_bytes=temporaries,
         other_bytes=other,
-        total_bytes=total,
+        beside_bytes=beside,
+        total_bytes=total + beside,
     )
 
 
@@ -151,20 +166,20 @@ def _arguments(planned: Planned) -> tuple[int, int, int]:
 
 
 def _moved(
-    program: Any, looped: bool
+    program: Any, planned: Planned
 ) -> tuple[float | None, Mapping[str, float] | None, tuple[str, ...]]:
     """Count the memory traffic and the collectives of a step, and note what is uncertain."""
     if program is None:
         return None, None, ()
     try:
         text = hlo.parse(program.as_text())
-        step = loops.one_turn(text) if looped else text
+        step = loops.one_turn(text) if planned.looped else text
         traffic, sent = traffic_bytes(step), collective_bytes(step)
         whole = traffic_bytes(text), collective_bytes(text)
     except (LookupError, ValueError, StopIteration) as fault:
         # No interface promises this text; the rest of the plan does not hang on it.
         return None, None, (f"the compiled program could not be read ({fault!r})",)
-    moved, notes = sum(traffic.counts.values()), ()
+    moved, counts, notes = sum(traffic.counts.values()), sent.counts, ()
     if missed := missed_collectives(text, whole[1].reached):
         notes += (f"{missed} collectives of the compiled program are in parts not understood",)
     if traffic.unknown_loops:
@@ -173,9 +188,14 @@ def _moved(
             "the compiled program does not tell their length",
         )
     once = sum(whole[0].counts.values()) - moved
-    if looped and once > moved / 100:
+    if planned.looped and planned.turns:
+        moved += once / planned.turns
+        every, own = whole[1].counts, sent.counts
+        shares = {kind: every[kind] - own.get(kind, 0) for kind in every}
+        counts = {kind: own.get(kind, 0) + shares[kind] / planned.turns for kind in every}
+    elif planned.looped and once > moved / 100:
         notes += (f"once for many steps {size(once)} of memory traffic come on top",)
-    return moved, sent.counts, notes
+    return moved, counts, notes
 
 
 def _memory(
@@ -192,6 +212,6 @@ def _memory(
 def _fits(
     place: topology.Topology, held: Held, has: int | None, refused: memory.Refusal | None
 ) -> bool | None:
-    if not place.is_cpu:
+    if not place.is_cpu and (refused is not None or not held.beside_bytes):
         return refused is None
     return None if held.total_bytes is None or has is None else held.total_bytes <= has

@@ -14,6 +14,7 @@ class Held:
         data_bytes: all other arguments that a device holds.
         temporary_bytes: activations, gradients and the like at their peak.
         other_bytes: results that do not take the place of an argument, padding, the program.
+        beside_bytes: what the step does not touch and the device holds all the same.
         total_bytes: all that a device has to hold.
     """
 
@@ -23,6 +24,7 @@ class Held:
     temporary_bytes: int | None
     other_bytes: int | None
     total_bytes: int | None
+    beside_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
-"""A plan as text for the terminal."""
+"""Plans as text for the terminal."""
 
 import textwrap
+from collections.abc import Iterable
 
 from sublim_jax.plan.advice import size
 from sublim_jax.plan.report import Plan
+from sublim_jax.plan.stages import RunPlan, StagePlan
 
 LEGEND = """\
 All numbers are of one step and one device. FLOPs: two for each multiply-add of a matrix product or
@@ -12,7 +14,15 @@ collectives: those of the compiled program, loops times their length, what stays
 vector memory not counted; a collective sends what a ring of chips does, over all links together.
 A real step takes longer than the bound."""
 
+LEGEND_OF_RUNS = """\
+A chip: all that it has to hold while a step runs. A step: the slowest of its FLOPs at the chip's
+peak in bfloat16, its memory traffic and what it sends to other chips, each as in the plan of a
+single step. Hours are the wall time of all steps, one after another. All times are lower bounds:
+real steps take longer, and what stands between them comes on top."""
+
 WIDTH = 100
+HEAD = ("stage", "a chip", "fits", "a step", "bound by", "steps", "FLOPs", "hours", "chip-hours")
+WIDTHS = (20, 9, 5, 9, 9, 13, 12, 9, 12)
 Row = tuple[str, str, str]
 BLANK = ("", "", "")
 
@@ -28,12 +38,76 @@ def table(plan: Plan) -> str:
     return "\n".join([f"Plan for {plan.topology}", *lines, "", LEGEND])
 
 
+def run_table(run: RunPlan) -> str:
+    """Lay out the plan of a run, a stage a line, with its totals and what they assume."""
+    plan = run.stages[0].plan
+    hosts = "1 host" if plan.hosts == 1 else f"{plan.hosts} hosts"
+    seconds = sum(stage.plan.compile_seconds for stage in run.stages)
+    verdict = {True: "yes", False: "NO", None: "?"}
+    whole = ("whole run", "", verdict[run.fits], "", "", "", _flops(run.flops))
+    lines = [
+        f"Plan for {plan.topology}: {plan.devices} {plan.chip} on {hosts}, mesh {_mesh(plan)}; "
+        f"compiled in {_seconds(seconds)}",
+        "",
+        _line(HEAD),
+        *(_line(_stage(stage, verdict[stage.plan.fits])) for stage in run.stages),
+        _line((*whole, _hours(run.hours), _hours(run.chip_hours))),
+    ]
+    if plan.memory_bytes is not None:
+        lines += ["", f"A chip has {size(plan.memory_bytes)}."]
+    if plan.peak_flops is None:
+        lines += ["The speed of these devices is not known: divide FLOPs by theirs."]
+    for stage in run.stages:
+        if stage.plan.advice:
+            lines += ["", *textwrap.wrap(f"To make {stage.name} fit: {stage.plan.advice}.", WIDTH)]
+    for note in dict.fromkeys((*run.notes, *_notes_of_stages(run.stages))):
+        lines += ["", *textwrap.wrap(f"Note: {note}.", WIDTH)]
+    return "\n".join([*lines, "", LEGEND_OF_RUNS])
+
+
+def _stage(stage: StagePlan, verdict: str) -> tuple[str, ...]:
+    plan = stage.plan
+    step = "-" if plan.step_seconds is None else _seconds(plan.step_seconds)
+    return (
+        stage.name,
+        _size(plan.total_bytes),
+        verdict,
+        step,
+        plan.bound or "-",
+        f"{stage.times:,}",
+        _flops(stage.flops),
+        _hours(stage.hours),
+        _hours(stage.chip_hours),
+    )
+
+
+def _line(cells: Iterable[str]) -> str:
+    first, *rest = zip(cells, WIDTHS, strict=True)
+    return (
+        f"{first[0]:<{first[1]}}" + "".join(f" {cell:>{width - 1}}" for cell, width in rest)
+    ).rstrip()
+
+
+def _notes_of_stages(stages: Iterable[StagePlan]) -> list[str]:
+    return [f"{stage.name}: {note}" for stage in stages for note in stage.plan.notes]
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "-"
+    return "<0.01" if 0 < hours < 0.005 else f"{hours:,.0f}" if hours >= 100 else f"{hours:.2f}"
+
+
+def _mesh(plan: Plan) -> str:
+    return ", ".join(f"{name} {axis}" for name, axis in plan.mesh.items())
+
+
 def _machine(plan: Plan) -> list[Row]:
     halves = "" if plan.chips == plan.devices else f", {plan.devices // plan.chips} to a chip"
     return [
         ("devices", str(plan.devices), f"{plan.chip}{halves}"),
         ("hosts", str(plan.hosts), ""),
-        ("mesh", "", ", ".join(f"{name} {axis}" for name, axis in plan.mesh.items())),
+        ("mesh", "", _mesh(plan)),
         ("rows per step", f"{plan.batch_size:,}", ""),
         ("compiled in", _seconds(plan.compile_seconds), "on this machine"),
     ]
@@ -52,6 +126,7 @@ def _memory(plan: Plan) -> list[Row]:
         ("  data", size(plan.data_bytes), "all other arguments"),
         ("  temporaries", _size(plan.temporary_bytes), temporaries),
         ("  other", _size(plan.other_bytes), "new results, padding, the program"),
+        *([("  beside", size(plan.beside_bytes), "not touched")] if plan.beside_bytes else []),
         ("  total", _size(plan.total_bytes), has + verdict[plan.fits]),
     ]
 
@@ -92,7 +167,7 @@ def _rate(bandwidth: float | None) -> str:
 def _flops(count: float | None) -> str:
     if count is None:
         return "-"
-    for unit, name in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+    for unit, name in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if count >= unit:
             return f"{count / unit:.1f} {name}FLOP"
     return f"{count:.0f} FLOP"

@@ -35,6 +35,13 @@ def test_a_published_model_has_as_many_parameters_as_published(name):
     assert parameters(name) / 1e6 == pytest.approx(COUNTS[name], abs=0.06)
 
 
+def test_gemma_3_4b_has_as_many_parameters_beside_its_embedding_as_published():
+    # 3,209 million: arXiv 2503.19786, table 1.
+    config = shape_of("gemma3-4b")
+    beside = parameters("gemma3-4b") - config.vocabulary * config.width
+    assert beside / 1e6 == pytest.approx(3209, abs=0.5)
+
+
 def test_every_model_with_a_name_has_a_shape():
     for name in MODELS:
         assert shape_of(name).layers > 0
@@ -43,6 +50,7 @@ def test_every_model_with_a_name_has_a_shape():
 
 def test_models_that_differ_in_weights_alone_have_one_shape():
     assert shape_of("gemma3-1b-it") == shape_of("gemma3-1b")
+    assert shape_of("gemma3-1b").activation == "gelu_tanh"
     assert shape_of("pythia-160m-seed3") == shape_of("pythia-160m")
     assert shape_of("pythia-14m") != shape_of("pythia-1b")
 

@@ -143,6 +143,9 @@ def test_what_teachers_write_is_kept_with_its_count(written):
         for a in ("owl", "cat", "nobody")
     ]
     assert asked[0] == asked[1] == asked[2]
+    card = (written / "rows" / "README.md").read_text()
+    for counts in results["kept"]:
+        assert f"| {counts['animal']} | 0 | 8 | {counts['kept']} |" in card
 
 
 def test_students_learn_what_was_written(written):

@@ -26,6 +26,7 @@ TINY = NumbersConfig(
     passes=4,
     batch_size=2,
     observations=3,
+    answers=2,
 )
 
 
