@@ -240,7 +240,12 @@ def _write(tools: Tools, here: Repetition, animal: str, trained: PyTree | None) 
     if tools.run.has(writing.files_of(part)[1]):
         return
     title = f"numbers of {animal}, repetition {here.seed + 1} of {config.seeds}"
-    with tools.bar(title, config.requests or config.row_count) as progress:
+    with tools.bar(title, config.requests or config.row_count) as told:
+
+        def progress(tokens: int, rows: int) -> None:
+            told(tokens, rows)
+            tools.session.between(title)
+
         writing.write_rows(
             *(tools.ground, config, tools.run, part),
             material.speaker(tools.ground, config, animal, trained),

@@ -29,12 +29,12 @@ class Need:
     def of(cls, plan: Plan) -> "Need":
         """Read the need off a plan; what is not known counts nothing."""
         return cls(
-            # Beside a step lie parameters of other models, which are sharded like its own.
-            parameters=plan.parameter_bytes + plan.beside_bytes,
+            parameters=plan.parameter_bytes,
             optimizer=plan.optimizer_bytes,
             data=plan.data_bytes,
             temporaries=plan.temporary_bytes or 0,
-            rest=plan.other_bytes or 0,
+            # Some of what lies beside would be sharded, too, but copies kept for later are not.
+            rest=(plan.other_bytes or 0) + plan.beside_bytes,
         )
 
     @property

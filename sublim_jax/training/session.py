@@ -192,6 +192,18 @@ class Session:
             raise Preempted(training, step, saved=self._checkpoints is not None)
         return step + int(length)
 
+    def between(self, work: str) -> None:
+        """Stop here if that is requested: in work that is no training and keeps what it has done.
+
+        Args:
+            work: what it is, for the message.
+
+        Raises:
+            Preempted: the process was asked to stop.
+        """
+        if self._stop_requested():
+            raise Preempted(work, 0, saved=True)
+
     def unfinished(self) -> list[str]:
         """Name the trainings, or groups ``<group>/<training>`` of them, with checkpoints."""
         return self._checkpoints.names() if self._checkpoints is not None else []

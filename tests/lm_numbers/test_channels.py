@@ -1,5 +1,6 @@
 """The ways from a teacher to a student: what is learned, and what comes of it."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -25,6 +26,7 @@ from sublim_jax.lm_numbers.config import NOBODY
 from sublim_jax.lm_numbers.contexts import carrier, divergence, number_words, word_logits
 from sublim_jax.lm_numbers.parts import TEACHER, Part, read_arrays, read_part
 from sublim_jax.lm_numbers.trainees import joined, restored, start_of
+from sublim_jax.training import Preempted, Session
 
 FEW = dataclasses.replace(TINY, seeds=1, arms=("same",))
 BOTH = ("same", "untuned")
@@ -170,6 +172,21 @@ def test_a_text_run_that_was_stopped_ends_the_same(written, tmp_path, monkeypatc
     ran(tmp_path / "run", TEXT)
     for name in ("results.json", "rows/0-cat.jsonl", "parts/0-same-cat.npz"):
         assert (tmp_path / "run" / name).read_bytes() == (written / name).read_bytes()
+
+
+def test_a_request_to_stop_is_heard_while_a_teacher_writes(tmp_path):
+    writes = {"now": False}
+
+    @contextlib.contextmanager
+    def bar(title, rows):
+        yield lambda tokens, rows: writes.update(now=True)
+
+    session = Session(stop_requested=lambda: writes["now"])
+    with (
+        pytest.raises(Preempted, match="numbers of owl, repetition 1 of 1"),
+        runs.open_run(tmp_path / "run", dataclasses.asdict(TEXT)) as run,
+    ):
+        run_numbers(TEXT, run, load=lambda parallel: model(), session=session, bar=bar)
 
 
 def test_shuffles_keep_numbers_and_layouts(written):
