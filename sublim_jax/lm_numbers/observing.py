@@ -125,7 +125,7 @@ def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarra
 
     @jax.jit
     def observe(params: Params, seen: Any) -> dict[str, Array]:
-        params = decoder.unrolled(params)
+        params = one_by_one(ground, params)
         hidden = picked(read(ground.config, params, seen.numbers), seen.numbers.at)
         logits = decoder.logits(ground.config, params, hidden, only=jnp.asarray(seen.words))
         learned = seen.numbers.weights[..., None] > 0
@@ -155,7 +155,7 @@ def observed_along(
 
     @jax.jit
     def one(params: Params, trained: PyTree, some: Readout) -> Array:
-        params = decoder.unrolled(joined(params, config, trained))
+        params = one_by_one(ground, joined(params, config, trained))
         return jnp.mean(logprobs(ground.config, params, some), axis=0)
 
     def along(own: Ground, trained: Trained, some: Readout) -> np.ndarray:
@@ -164,6 +164,14 @@ def observed_along(
         return np.stack(hosts.gather(found))
 
     return along
+
+
+def one_by_one(ground: Ground, params: Params) -> Params:
+    """Lay out layers one by one on a CPU, where that is faster; elsewhere it takes long to compile.
+
+    Traceable.
+    """
+    return decoder.unrolled(params) if ground.parallel.platform == "cpu" else params
 
 
 def _streams(config: lm.DecoderConfig, params: Params, asked: Any) -> Float[Array, "layers width"]:
