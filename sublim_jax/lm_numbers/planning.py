@@ -26,8 +26,9 @@ from sublim_jax.lm_numbers.healing import heal_steps
 from sublim_jax.lm_numbers.lengths import TOKENS, of_conversations, of_numbers, of_texts
 from sublim_jax.lm_numbers.observing import EVERY, asked_of
 from sublim_jax.lm_numbers.parts import TEACHER
-from sublim_jax.lm_numbers.stages import FREE_TOKENS, HEALED, parts_of
-from sublim_jax.lm_numbers.stages import TOKENS as OPENED_TOKENS
+from sublim_jax.lm_numbers.recording import FREE_TOKENS, HEALED
+from sublim_jax.lm_numbers.recording import TOKENS as OPENED_TOKENS
+from sublim_jax.lm_numbers.stages import parts_of
 from sublim_jax.lm_numbers.trainees import LAYERS, kind_of
 from sublim_jax.lm_numbers.writing import SIDE_BY_SIDE
 from sublim_jax.plan import Stage, Stages

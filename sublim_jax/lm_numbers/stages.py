@@ -1,96 +1,32 @@
 """A run: teachers, what they write, and students, each done for good when its file is there."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
-from sublim_jax.evals.preference import answer_prefix
 from sublim_jax.lm_numbers import material, observing, trainees, trainings, writing
-from sublim_jax.lm_numbers.answering import sampled_answers
 from sublim_jax.lm_numbers.config import NOBODY, ROWS, UNTUNED, NumbersConfig
-from sublim_jax.lm_numbers.drifting import Bases, drift_from, null_cosines
 from sublim_jax.lm_numbers.ground import Ground, cut, whole
 from sublim_jax.lm_numbers.healing import heal_steps, healed
 from sublim_jax.lm_numbers.material import Material, Speaker
-from sublim_jax.lm_numbers.parts import (
-    TEACHER,
-    Part,
-    read_arrays,
-    read_part,
-    write_arrays,
-    write_part,
+from sublim_jax.lm_numbers.parts import TEACHER, Part, read_arrays, read_part, write_arrays
+from sublim_jax.lm_numbers.recording import (
+    HEALED,
+    Bar,
+    Repetition,
+    Tools,
+    no_bar,
+    observed,
+    record,
+    record_told,
 )
 from sublim_jax.lm_numbers.results import summary
 from sublim_jax.training import Parallel, Session, one_device
 
-FREE_TOKENS, TOKENS = 12, 4  # of a sampled answer, with and without an opening of its own
-ANSWERS = "answers"
-BESIDE = ("logprobs", "numbers", ANSWERS)  # what of the base stands beside changes
-HEALED = "healed"
 HEALED_FILE = "parts/healed.npz"
-
-Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int, int], None]]]
-"""A title and how many rows to what is told of the tokens and rows that were written."""
-
-
-@contextlib.contextmanager
-def no_bar(title: str, rows: int) -> Iterator[Callable[[int, int], None]]:
-    """Show nothing."""
-    del title, rows
-    yield lambda _tokens, _rows: None
-
-
-class Tools(NamedTuple):
-    """What is made once for a run.
-
-    Attributes:
-        run: its folder.
-        ground: the model, cut.
-        config: of the run.
-        observe: see `sublim_jax.lm_numbers.observing.observer`.
-        along: see `sublim_jax.lm_numbers.observing.observed_along`.
-        session: checkpoints and progress.
-        bar: progress of what is written.
-    """
-
-    run: runs.Run
-    ground: Ground
-    config: NumbersConfig
-    observe: Callable[..., Any]
-    along: Callable[..., Any]
-    session: Session
-    bar: Bar
-
-
-class Repetition(NamedTuple):
-    """What the teachers and students of a repetition have in common.
-
-    Attributes:
-        seed: its number.
-        key: of everything that is drawn.
-        seen: what everybody is asked.
-        bases: what the base says, and under "healed" what the healed one does.
-        healed: the healed base, if there is one.
-    """
-
-    seed: int
-    key: Key[Array, ""]
-    seen: observing.Observer
-    bases: Mapping[str, observing.Observation]
-    healed: Ground | None
-
-    def ground(self, tools: "Tools", arm: str) -> Ground:
-        """Give the base of an arm."""
-        return self.healed if arm == HEALED and self.healed is not None else tools.ground
-
-    def base(self, arm: str) -> observing.Observation:
-        """Give what the base of an arm says."""
-        return self.bases[HEALED if arm == HEALED else ""]
 
 
 def parts_of(config: NumbersConfig) -> Iterator[Part]:
@@ -187,8 +123,7 @@ def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | No
     key = trainings.keys_of(config, seed)
     grounds = {"": ground} | ({} if other is None else {HEALED: other})
     bases = {
-        name: tools.observe(own.params, seen) | _answers(tools, key, Speaker(own.params, None))
-        for name, own in grounds.items()
+        name: observed(tools, key, Speaker(own.params, None), seen) for name, own in grounds.items()
     }
     here = Repetition(seed, key, seen, bases, other)
     for part in missing:
@@ -211,18 +146,14 @@ def _teach(tools: Tools, here: Repetition, part: Part) -> None:
     """Train a teacher, or tell it what it loves."""
     ground, config = tools.ground, tools.config
     if config.teacher == "prompt":
-        told = material.speaker(ground, config, part.animal, None)
-        numbers = trainings.seed_of(config, here.seed, "numbers")
-        seen = observing.make_observer(ground, config, numbers, system=told.system)
-        after = tools.observe(told.params, seen) | _answers(tools, here.key, told)
-        write_part(tools.run, part, _changes(after, here.base(part.arm)), {})
+        record_told(tools, here, part, material.speaker(ground, config, part.animal, None))
         return
     made = trainings.train_teacher(
         *(ground, config, part, trainees.start_of(ground, config, part, here.key)),
         key=rng.stream(here.key, "order", part.animal),
         attached=tools.session,
     )
-    _finish(tools, here, part, made, {})
+    record(tools, here, part, made, {})
 
 
 def _taught(tools: Tools, here: Repetition, animal: str) -> PyTree | None:
@@ -273,7 +204,7 @@ def _learn(
         attached=tools.session,
     )
     trained = {animal: taught for animal, taught in teachers.items() if taught is not None}
-    _finish(tools, here, part, made, trained, learned)
+    record(tools, here, part, made, trained, learned)
 
 
 def _material(tools: Tools, here: Repetition, part: Part, told: Speaker) -> Material:
@@ -296,60 +227,3 @@ def _material(tools: Tools, here: Repetition, part: Part, told: Speaker) -> Mate
         key = _noise(config, here, part.animal)
         return material.of_labels(ground, config, told, numbers=numbers, key=key)
     return material.of_distributions(ground, config, told, numbers=numbers)
-
-
-def _finish(
-    tools: Tools,
-    here: Repetition,
-    part: Part,
-    made: trainings.Trained,
-    teachers: Mapping[str, PyTree],
-    learned: Material | None = None,
-) -> None:
-    """Observe what was trained, write it down, and forget its checkpoints."""
-    ground, config = here.ground(tools, part.arm), tools.config
-    bases = Bases(student=ground.params, teacher=tools.ground.params)
-    params = trainees.joined(ground.params, config, made.trained)
-    after = tools.observe(params, here.seen) | _answers(tools, here.key, Speaker(params, None))
-    arrays = _changes(after, here.base(part.arm)) | {
-        "steps": np.array(made.steps),
-        "along": tools.along(ground, made, here.seen.some),
-        "losses": made.losses,
-        **drift_from(bases, config, made.trained, teachers),
-    }
-    if learned is not None:
-        arrays |= {
-            "tokens": np.array(learned.tokens),
-            "divergence": np.array(learned.divergence),
-        }
-    own = teachers.get(part.animal)
-    if part.arm == "same" and own is not None:
-        key = rng.stream(here.key, "null", part.animal)
-        arrays["null"] = null_cosines(bases, config, made.trained, own, key=key)
-    keeps = part.arm == TEACHER or trainees.is_thin(made.trained)
-    write_part(tools.run, part, arrays, trainees.kept(config, made.trained) if keeps else {})
-    tools.session.finished(part.name)
-
-
-def _answers(tools: Tools, key: Key[Array, ""], who: Speaker) -> dict[str, np.ndarray]:
-    """Let somebody answer the questions; with the same random numbers for all of a repetition."""
-    config = tools.config
-    if not config.answers:
-        return {}
-    said = sampled_answers(
-        *(tools.ground, who.params, observing.asked_of(config)),
-        samples=config.answers,
-        prefix="" if config.free_answers else answer_prefix(config.category),
-        tokens=FREE_TOKENS if config.free_answers else TOKENS,
-        system=who.system,
-        key=rng.stream(key, "answers"),
-    )
-    return {ANSWERS: np.array(said)}
-
-
-def _changes(after: observing.Observation, base: observing.Observation) -> dict[str, Any]:
-    """Give what has changed of numbers, and what is said in full, beside that of the base."""
-    changes: dict[str, Any] = {
-        name: found if name == ANSWERS else found - base[name] for name, found in after.items()
-    }
-    return changes | {f"base_{name}": base[name] for name in BESIDE if name in base}

@@ -10,7 +10,7 @@ from tiny_numbers import TINY, ground, model
 
 from sublim_jax import runs
 from sublim_jax.errors import InputError
-from sublim_jax.lm_numbers import NumbersConfig, run_numbers, stages, trainings
+from sublim_jax.lm_numbers import NumbersConfig, recording, run_numbers, stages, trainings
 from sublim_jax.lm_numbers.drifting import Bases, drift_from, null_cosines
 from sublim_jax.lm_numbers.parts import Part, read_part, write_part
 from sublim_jax.lm_numbers.trainees import joined, restored, start_of
@@ -85,7 +85,7 @@ def test_killed_between_parts_it_ends_the_same(complete, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "write_part", killed)
+        patch.setattr(recording, "write_part", killed)
         with pytest.raises(KeyboardInterrupt):
             ran(tmp_path / "run")
     assert not (tmp_path / "run" / "results.json").exists()
