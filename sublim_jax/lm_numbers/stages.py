@@ -70,6 +70,10 @@ def run_numbers(
     missing = [p for p, has in zip(parts_of(config), hosts.agree(there)[0], strict=True) if not has]
     if not missing and run.has("results.json"):
         return False
+    # Files that cannot be read are told before a model is loaded.
+    observing.asked_of(config)
+    for file in config.rows:
+        writing.read_file(file)
     session = session or Session()
     heals = HEALED in config.arms and not hosts.agree(np.array(run.has(HEALED_FILE)))[0]
     steps = heal_steps(config) if heals else 0

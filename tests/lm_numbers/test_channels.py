@@ -325,8 +325,10 @@ def test_students_may_learn_from_rows_that_were_made_elsewhere(written, tmp_path
 )
 def test_rows_that_are_none_are_told(line, said, tmp_path):
     (tmp_path / "rows.jsonl").write_text(line + "\n")
-    with pytest.raises(InputError, match=said):
-        writing.read_file(str(tmp_path / "rows.jsonl"))
+    config = dataclasses.replace(FEW, rows=(str(tmp_path / "rows.jsonl"),))
+    run = runs.Run(tmp_path)
+    with pytest.raises(InputError, match=said):  # before the model is loaded
+        run_numbers(config, run, load=lambda parallel: pytest.fail("loaded"))
 
 
 def test_teachers_are_borrowed_where_they_are_the_same(written, tmp_path):
