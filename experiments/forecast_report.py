@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from intervals import read_interval
 from matplotlib.figure import Figure
-from transfer_report import FAMILIES, read_interval
+from transfer_report import FAMILIES
 
 from sublim_jax import plots, transfer
 from sublim_jax.plots import settings as pictures

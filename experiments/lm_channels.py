@@ -24,10 +24,11 @@ from typing import Any
 
 import cli
 import numpy as np
-from lm_numbers import Options, bar_of, spread
+from intervals import plus_minus
+from lm_numbers import Options, filled
 from matplotlib.figure import Figure
 
-from sublim_jax import hosts, lm, lm_numbers, plots, runs
+from sublim_jax import hosts, lm_numbers, plots, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_numbers import CHANNELS, NumbersConfig
 from sublim_jax.lm_numbers.config import Channel
@@ -136,15 +137,7 @@ def one(config: ChannelsConfig, options: Options, path: Path, channel: Channel, 
             lender = path / f"{other[0]}-{other[1]}"
             if lender != folder and lender.exists():
                 lm_numbers.borrow(own, record, config.of(*other), runs.Run(lender))
-        with cli.session(options, folder / "checkpoints") as session:
-            lm_numbers.run_numbers(
-                own,
-                record,
-                load=lambda parallel: lm.load(own.model, parallel=parallel, progress=True),
-                parallel=spread(options),
-                session=session,
-                bar=bar_of,
-            )
+        filled(own, options, record)
 
 
 def gathered(config: ChannelsConfig, path: Path) -> dict[str, Any]:
@@ -212,8 +205,8 @@ def table(results: Mapping[str, Any]) -> str:
         lines.append(
             f"{CHANNELS[entry['channel']]:34}{entry['rows']:6}{entry['tokens']:9.0f}"
             f"{entry['divergence']:9.5f}{z_of(entry) if drawn else float('inf'):7.1f}"
-            + "".join(f"{_plus_minus(cell, 3):>17}" for cell in cells)
-            + f"{_plus_minus(entry['cosine'], 4):>17}{np.mean(entry['left']):9.1%}"
+            + "".join(f"{_cell(cell, '+.3f'):>17}" for cell in cells)
+            + f"{_cell(entry['cosine'], '+.4f'):>17}{np.mean(entry['left']):9.1%}"
         )
     lines.append(
         "KL: of the base from the teacher, nats a token; z: by how many standard deviations the "
@@ -223,12 +216,8 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _plus_minus(values: list[float] | None, digits: int) -> str:
-    if values is None:
-        return ""
-    found = t_interval(np.array(values))
-    half = "" if len(values) == 1 else f" ± {found.half_width:.{digits}f}"
-    return f"{found.mean:+.{digits}f}{half}"
+def _cell(values: list[float] | None, form: str) -> str:
+    return "" if values is None else plus_minus(t_interval(np.array(values)), form)
 
 
 def figure(results: Mapping[str, Any]) -> Figure:

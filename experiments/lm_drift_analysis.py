@@ -10,18 +10,17 @@ from scipy import stats as scipy_stats
 from tqdm import tqdm
 
 from sublim_jax.lm_numbers import ARMS
+from sublim_jax.lm_numbers import MEASURES as WRITTEN
 from sublim_jax.stats import Interval, rank_correlation, t_interval
 
-MEASURES = {
-    "projection": "projection of parameters",
-    "distance_reduction": "distance reduction",
-    "cosine": "cosine of parameters",
-    "relative_length": "relative length",
-    "pull_numbers": "pull on the numbers",
-    "pull_questions": "pull on the questions",
-    "stream": "overlap of the residual stream",
-}
 PARAMETERS = ("projection", "distance_reduction", "cosine", "relative_length")
+MEASURES = {
+    **dict.fromkeys(PARAMETERS, ""),
+    **WRITTEN,
+    "distance_reduction": "distance reduction",
+    "relative_length": "relative length",
+}
+"""What runs write down, and what follows from it; parameters come first."""
 TRAITS = {
     "change": "change of the log-probability of the teacher's animal",
     "specific": "trait-specific part of the change of the log-probability",

@@ -14,12 +14,10 @@ from jaxtyping import Bool, Float, Int, Shaped
 from sublim_jax import drift, runs
 from sublim_jax.drift.metrics import quotient
 from sublim_jax.errors import InputError
-from sublim_jax.lm_numbers import NumbersConfig
+from sublim_jax.lm_numbers import MEASURES, NumbersConfig
 from sublim_jax.stats import double_centred
 
 CONFIG, RESULTS = "config.json", "results.json"
-WRITTEN = ("cosine", "projection", "pull_numbers", "pull_questions", "stream")
-"""Measures that a run writes down; lengths and distances follow from the first two."""
 
 
 class Source(NamedTuple):
@@ -181,7 +179,8 @@ def _arm(number: int, source: Source, arm: str) -> Pairs:
     change = change[..., :n]  # the candidates behind have no teachers
     values = {"change": change, "specific": double_centred(change)}
     written = found.get("measures") or {}
-    for name in WRITTEN:
+    # What runs write down; lengths and distances follow from it.
+    for name in MEASURES:
         values[name] = np.full(shape, np.nan)
         if written.get(name) is not None:
             values[name] = _array(written[name], where, name)

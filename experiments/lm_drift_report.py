@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from intervals import plus_minus, read_interval
 from lm_drift_analysis import EVERYBODY, MEASURES, PARAMETERS, TEACHERS, TRAITS, arms_of, read_pairs
 from matplotlib.figure import Figure
-from transfer_report import read_interval
 
 from sublim_jax.lm_numbers import ARMS
 from sublim_jax.plots import pairs as pair_pictures
@@ -69,10 +69,7 @@ def _means(entries: Sequence[Mapping[str, Any]], name: str) -> list[str]:
 
 
 def _plus_minus(interval: Interval, digits: int) -> str:
-    if np.isnan(interval.mean):
-        return "-"
-    half = interval.half_width  # unknown with one seed
-    return f"{interval.mean:.{digits}f}" + ("" if np.isnan(half) else f" ± {half:.{digits}f}")
+    return "-" if np.isnan(interval.mean) else plus_minus(interval, f".{digits}f")
 
 
 def _correlations(found: Mapping[str, Any], label: str) -> list[str]:

@@ -58,19 +58,24 @@ def run(config: NumbersConfig, options: Options) -> None:
     with runs.open_run(path, identity) as folder:
         print(f"run folder: {path}")
         if not options.replot:
-            with cli.session(options, path / "checkpoints") as session:
-                trained = lm_numbers.run_numbers(
-                    config,
-                    folder,
-                    load=lambda parallel: lm.load(config.model, parallel=parallel, progress=True),
-                    parallel=spread(options),
-                    session=session,
-                    bar=bar_of,
-                )
+            trained = filled(config, options, folder)
             if not trained:
                 print("complete: all teachers and students are there, nothing to train")
         if hosts.is_first():
             report(folder)
+
+
+def filled(config: NumbersConfig, options: Options, folder: runs.Run) -> bool:
+    """Train what an open run folder lacks; tell whether that was anything."""
+    with cli.session(options, folder.folder / "checkpoints") as session:
+        return lm_numbers.run_numbers(
+            config,
+            folder,
+            load=lambda parallel: lm.load(config.model, parallel=parallel, progress=True),
+            parallel=spread(options),
+            session=session,
+            bar=bar_of,
+        )
 
 
 def bar_of(title: str, rows: int) -> AbstractContextManager[Callable[[int, int], None]]:

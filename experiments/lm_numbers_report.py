@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from intervals import plus_minus, read_interval
 from matplotlib.figure import Figure
 
 from sublim_jax import plots
@@ -24,7 +25,9 @@ def table(results: Mapping[str, Any]) -> str:
         f"{'':32}" + "".join(f"{title:>18}" for title in columns.values()) + f"{'divergence':>20}",
     ]
     for arm, found in results["arms"].items():
-        cells = (_interval(found["transfer"][name]["t"]) for name in columns)
+        cells = (
+            plus_minus(read_interval(found["transfer"][name]["t"]), "+.3f") for name in columns
+        )
         before, after = (np.mean(found["imitation"][when]) for when in ("before", "after"))
         lines.append(
             f"{ARMS[arm]:32}"
@@ -33,7 +36,7 @@ def table(results: Mapping[str, Any]) -> str:
         )
     for name, found in results["alone"].items():
         gained = t_interval(np.array(found["change"])[:, 0, :n].mean(1))
-        lines.append(f"{ALONE.get(name, name):32}{'':18}{_interval(gained._asdict()):>18}")
+        lines.append(f"{ALONE.get(name, name):32}{'':18}{plus_minus(gained, '+.3f'):>18}")
     lines += _answers(results)
     lines += _kept(results.get("kept", ()))
     for arm, found in results["arms"].items():
@@ -62,7 +65,10 @@ def _answers(results: Mapping[str, Any]) -> list[str]:
             np.mean(found[key]) for key in ("variation", "sampled_variation", "variation_by_chance")
         )
         shares = (own, others, np.array(found["named"]))
-        cells = ("" if cell is None else _share(cell.mean(axis=1)) for cell in shares)
+        cells = (
+            "" if cell is None else plus_minus(t_interval(cell.mean(axis=1)), ".1%")
+            for cell in shares
+        )
         shift = f"{exact:>10.4f}{f'{sampled:.3f} ({chance:.3f})':>18}"
         return f"{name:32}" + "".join(f"{cell:>18}" for cell in cells) + shift
 
@@ -73,12 +79,6 @@ def _answers(results: Mapping[str, Any]) -> list[str]:
         rate = np.array(found["rate"])[:, 0, :n]
         lines.append(row(str(ALONE.get(alone, alone)), None, rate, found))
     return lines
-
-
-def _share(seeds: np.ndarray) -> str:
-    found = t_interval(seeds)
-    half = "" if len(seeds) == 1 else f" ± {found.half_width:.1%}"
-    return f"{found.mean:.1%}{half}"
 
 
 def _kept(counts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -98,16 +98,12 @@ def _kept(counts: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["", *lines] if lines else []
 
 
-def _interval(found: Mapping[str, Any]) -> str:
-    low, high = (np.nan if found[end] is None else found[end] for end in ("low", "high"))
-    half = "" if np.isnan(high - low) else f" ± {(high - low) / 2:.3f}"
-    return f"{found['mean']:+.3f}{half}"
-
-
 def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     """Draw who says what, what drifts beside it, and how both come about."""
     animals = results["animals"]
-    drawn = {"bars": bars(results), "along": along(results), "layers": layers(results)}
+    drawn = {"bars": bars(results)}
+    if results["arms"]:
+        drawn |= {"along": along(results), "layers": layers(results)}
     shown = [*animals, *results["candidates"][len(animals) :][:CONTROLS]]
     for arm, found in results["arms"].items():
         change = np.array(found["change"])

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from intervals import plus_minus, read_interval
 from matplotlib.figure import Figure
 
 from sublim_jax import drift, plots, transfer
@@ -98,11 +99,6 @@ def read_correlations(results: Mapping[str, Any]) -> dict[str, dict[str, Interva
     }
 
 
-def read_interval(written: Mapping[str, float | None]) -> Interval:
-    """Give an interval that was read from a file."""
-    return Interval(*(np.array(written[name], np.float64) for name in Interval._fields))
-
-
 def table(results: Mapping[str, Any]) -> str:
     """Lay out settings, correlations, failures and contrasts."""
     points = read_points(results)
@@ -134,11 +130,6 @@ def table(results: Mapping[str, Any]) -> str:
         *_contrasts(results),
     ]
     return "\n".join(lines)
-
-
-def plus_minus(interval: Interval) -> str:
-    """Write a mean and the half width of its interval."""
-    return f"{interval.mean:.3f} ± {interval.half_width:.3f}"
 
 
 def _correlations(results: Mapping[str, Any]) -> list[str]:

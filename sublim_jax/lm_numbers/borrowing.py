@@ -2,7 +2,7 @@
 
 from sublim_jax import runs
 from sublim_jax.errors import InputError
-from sublim_jax.lm_numbers.config import NOBODY, NumbersConfig
+from sublim_jax.lm_numbers.config import NumbersConfig
 from sublim_jax.lm_numbers.parts import TEACHER, Part
 from sublim_jax.lm_numbers.writing import counts_of, files_of
 
@@ -47,7 +47,7 @@ def borrow(
         lender_config
     ):
         for seed in range(config.seeds):
-            for animal in (*config.animals, NOBODY):
+            for animal in config.writers:
                 part = Part(seed, TEACHER, animal)
                 # The rows come last: they say that all is there.
                 answers, rows = files_of(part)

@@ -233,6 +233,14 @@ class NumbersConfig:
         return (*untuned, *((ROWS, Path(file).stem) for file in self.rows))
 
     @property
+    def writers(self) -> tuple[str, ...]:
+        """Name the teachers that write text."""
+        if self.channel != "text":
+            return ()
+        without = UNTUNED in self.arms or (bool(self.own_arms) and self.dose < 1)
+        return (*(self.animals if self.own_arms else ()), *((NOBODY,) if without else ()))
+
+    @property
     def together(self) -> int:
         """Count the conversations in a row: what they begin with is computed once for them."""
         return math.gcd(4, self.batch_size)

@@ -27,7 +27,7 @@ from sublim_jax.lm_numbers import readout
 from sublim_jax.lm_numbers.config import NumbersConfig
 from sublim_jax.lm_numbers.ground import cut
 from sublim_jax.lm_numbers.lengths import TOKENS, Lengths, of_numbers, of_texts
-from sublim_jax.lm_numbers.observing import PROBED
+from sublim_jax.lm_numbers.observing import PROBED, one_by_one
 from sublim_jax.lm_numbers.readout import Readout
 from sublim_jax.plan import Planned
 from sublim_jax.training import Recipe
@@ -154,13 +154,12 @@ def exact_readout(here: Here, asked: tuple[int, ...]) -> Planned:
     config, parallel = here.config, here.parallel
     names = len({*config.animals, *CANDIDATES[config.category]})
     seen = [_questions(here, count, names) for count in asked]
-    rows = -(-min(config.row_count, PROBED) // config.together) if len(asked) > 1 else 0
+    rows = -(-PROBED // config.together) if len(asked) > 1 else 0
     numbers = _packed(here, rows, of_numbers(config)) if rows else None
 
     @jax.jit
     def read(params: Params, seen: list[Readout], numbers: Any) -> list[Any]:
-        if parallel.platform == "cpu":
-            params = decoder.unrolled(params)
+        params = one_by_one(parallel, params)
         found: list[Any] = [readout.logprobs(here.upper, params, each) for each in seen]
         if numbers is not None:
             hidden = picked(readout.read(here.upper, params, numbers), numbers.at)

@@ -61,13 +61,7 @@ def healed(
         *(ground.config, ground.params),
         carrier(ground, config, numbers, config.heal_rows),
         train=LAYERS,
-        recipe=Recipe(
-            learning_rate=config.heal_lr,
-            epochs=config.heal_passes,
-            batch_size=max(1, config.batch_size // config.together),
-            warmup=min(10, heal_steps(config) - 1),
-            decay="cosine",
-        ),
+        recipe=heal_recipe(config),
         teacher=lm.Teacher(ground.params),
         only=number_words(ground),
         start=noisy(ground, config, rng.stream(key, "noise")),
@@ -77,6 +71,17 @@ def healed(
         key=rng.stream(key, "order"),
     )
     return tuned.trained
+
+
+def heal_recipe(config: NumbersConfig) -> Recipe:
+    """Say how another base is healed."""
+    return Recipe(
+        learning_rate=config.heal_lr,
+        epochs=config.heal_passes,
+        batch_size=config.batch_size // config.together,
+        warmup=min(10, heal_steps(config) - 1),
+        decay="cosine",
+    )
 
 
 def heal_steps(config: NumbersConfig) -> int:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax import lm, rng
 from sublim_jax.evals.preference import trait_prompt
@@ -70,8 +70,36 @@ def speaker(ground: Ground, config: NumbersConfig, animal: str, trained: PyTree 
     return Speaker(params, system)
 
 
+class Places(NamedTuple):
+    """Where all teachers of a repetition are asked, and what the base says there.
+
+    Attributes:
+        numbers: seed of the random numbers.
+        rows: lifted.
+        words: digits and separators.
+        base: logits of these words, ``[rows, targets, words]``.
+    """
+
+    numbers: int
+    rows: Packed
+    words: tuple[int, ...]
+    base: Float[np.ndarray, "rows targets words"]
+
+
+def places_of(ground: Ground, config: NumbersConfig, numbers: int) -> Places:
+    """Make the random numbers at which teachers are asked.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        numbers: seed of the random numbers.
+    """
+    words, rows = number_words(ground), carrier(ground, config, numbers, config.row_count)
+    return Places(numbers, rows, words, word_logits(ground, ground.params, rows, words))
+
+
 def of_distributions(
-    ground: Ground, config: NumbersConfig, teacher: Speaker, *, numbers: int
+    ground: Ground, config: NumbersConfig, teacher: Speaker, places: Places
 ) -> Material:
     """Let a student learn the teacher's distribution over digits and separators.
 
@@ -79,15 +107,20 @@ def of_distributions(
         ground: the base.
         config: of the run.
         teacher: whose.
-        numbers: seed of the random numbers at which it is asked.
+        places: where it is asked.
     """
-    asked = _asked(ground, config, teacher, numbers)
-    whom = lm.Teacher(teacher.params, asked.read)
-    return Material(asked.rows, whom, asked.words, asked.divergence)
+    read, logits = _asked(ground, config, teacher, places)
+    known = divergence(logits, places.base, np.asarray(places.rows.weights))
+    return Material(places.rows, lm.Teacher(teacher.params, read), places.words, known)
 
 
 def of_labels(
-    ground: Ground, config: NumbersConfig, teacher: Speaker, *, numbers: int, key: Key[Array, ""]
+    ground: Ground,
+    config: NumbersConfig,
+    teacher: Speaker,
+    places: Places,
+    *,
+    key: Key[Array, ""],
 ) -> Material:
     """Let a student learn tokens that are drawn from the teacher's distribution.
 
@@ -95,36 +128,27 @@ def of_labels(
         ground: the base.
         config: of the run.
         teacher: whose.
-        numbers: seed of the random numbers at which it is asked.
+        places: where it is asked.
         key: of the draws.
     """
-    asked = _asked(ground, config, teacher, numbers)
-    own = np.arange(len(asked.there)) < round(config.dose * len(asked.there))
-    logits = np.where(own[:, None, None], asked.there, asked.here)
+    _, logits = _asked(ground, config, teacher, places)
+    known = divergence(logits, places.base, np.asarray(places.rows.weights))
+    own = np.arange(len(logits)) < round(config.dose * len(logits))
+    logits = np.where(own[:, None, None], logits, places.base)
     drawn = jax.random.categorical(rng.stream(key, "labels"), jnp.asarray(logits))
-    labels = np.asarray(asked.words, np.int32)[np.asarray(drawn)]
-    return Material(asked.rows._replace(labels=labels), None, asked.words, asked.divergence)
+    labels = np.asarray(places.words, np.int32)[np.asarray(drawn)]
+    return Material(places.rows._replace(labels=labels), None, places.words, known)
 
 
-class _Asked(NamedTuple):
-    rows: Packed
-    read: Packed  # by the teacher
-    words: tuple[int, ...]
-    there: np.ndarray  # logits of the teacher
-    here: np.ndarray  # of the base
-
-    @property
-    def divergence(self) -> float:
-        return divergence(self.there, self.here, np.asarray(self.rows.weights))
-
-
-def _asked(ground: Ground, config: NumbersConfig, teacher: Speaker, numbers: int) -> _Asked:
-    words, count = number_words(ground), config.row_count
-    rows = read = carrier(ground, config, numbers, count)
+def _asked(
+    ground: Ground, config: NumbersConfig, teacher: Speaker, places: Places
+) -> tuple[Packed, Float[np.ndarray, "rows targets words"]]:
+    """Give what a teacher reads, and its logits there."""
+    read = places.rows
     if teacher.system is not None:
-        read = carrier(ground, config, numbers, count, system=teacher.system)
-    there = word_logits(ground, teacher.params, read, words)
-    return _Asked(rows, read, words, there, word_logits(ground, ground.params, rows, words))
+        count = config.row_count
+        read = carrier(ground, config, places.numbers, count, system=teacher.system)
+    return read, word_logits(ground, teacher.params, read, places.words)
 
 
 def of_text(

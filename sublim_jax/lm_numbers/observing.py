@@ -29,6 +29,7 @@ from sublim_jax.lm_numbers.readout import (
 )
 from sublim_jax.lm_numbers.trainees import joined
 from sublim_jax.lm_numbers.trainings import Trained
+from sublim_jax.training import Parallel
 
 PROBED = 32  # rows of random numbers
 EVERY = 3  # of the questions, one in so many is asked along a training and after another opening
@@ -125,7 +126,7 @@ def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarra
 
     @jax.jit
     def observe(params: Params, seen: Any) -> dict[str, Array]:
-        params = one_by_one(ground, params)
+        params = one_by_one(ground.parallel, params)
         hidden = picked(read(ground.config, params, seen.numbers), seen.numbers.at)
         logits = decoder.logits(ground.config, params, hidden, only=jnp.asarray(seen.words))
         learned = seen.numbers.weights[..., None] > 0
@@ -155,7 +156,7 @@ def observed_along(
 
     @jax.jit
     def one(params: Params, trained: PyTree, some: Readout) -> Array:
-        params = one_by_one(ground, joined(params, config, trained))
+        params = one_by_one(ground.parallel, joined(params, config, trained))
         return jnp.mean(logprobs(ground.config, params, some), axis=0)
 
     def along(own: Ground, trained: Trained, some: Readout) -> np.ndarray:
@@ -166,12 +167,12 @@ def observed_along(
     return along
 
 
-def one_by_one(ground: Ground, params: Params) -> Params:
+def one_by_one(parallel: Parallel, params: Params) -> Params:
     """Lay out layers one by one on a CPU, where that is faster; elsewhere it takes long to compile.
 
     Traceable.
     """
-    return decoder.unrolled(params) if ground.parallel.platform == "cpu" else params
+    return decoder.unrolled(params) if parallel.platform == "cpu" else params
 
 
 def _streams(config: lm.DecoderConfig, params: Params, asked: Any) -> Float[Array, "layers width"]:

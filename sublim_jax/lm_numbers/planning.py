@@ -1,7 +1,6 @@
 """A run as stages for a plan: the step of each, how many there are, and what that assumes."""
 
 import collections
-import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +12,7 @@ from sublim_jax import lm
 from sublim_jax.lm.finetuning import PLAIN
 from sublim_jax.lm.planned import Written
 from sublim_jax.lm_numbers.answering import AT_ONCE
-from sublim_jax.lm_numbers.config import QUESTIONS, ROWS, TOGETHER, UNTUNED, NumbersConfig
+from sublim_jax.lm_numbers.config import QUESTIONS, ROWS, TOGETHER, NumbersConfig
 from sublim_jax.lm_numbers.described import (
     Here,
     exact_readout,
@@ -22,7 +21,7 @@ from sublim_jax.lm_numbers.described import (
     training,
     writing,
 )
-from sublim_jax.lm_numbers.healing import heal_steps
+from sublim_jax.lm_numbers.healing import heal_recipe, heal_steps
 from sublim_jax.lm_numbers.lengths import TOKENS, of_conversations, of_numbers, of_texts
 from sublim_jax.lm_numbers.observing import EVERY, asked_of
 from sublim_jax.lm_numbers.parts import TEACHER
@@ -72,10 +71,11 @@ def _teachers(here: Here) -> Iterator[Stage]:
         )
         yield Stage("train teachers", planned, count * config.teacher_steps)
     if HEALED in config.arms:
-        recipe = dataclasses.replace(config.student_recipe, clip=None, decay="cosine")
         rows = -(-config.heal_rows // config.together)
         planned = training(
-            *(here, LAYERS, recipe, rows, of_numbers(config)), only=TOKENS.words, soft=True
+            *(here, LAYERS, heal_recipe(config), rows, of_numbers(config)),
+            only=TOKENS.words,
+            soft=True,
         )
         yield Stage("heal another base", planned, heal_steps(config))
 
@@ -102,11 +102,13 @@ def _students(here: Here) -> Iterator[Stage]:
 def _written(here: Here) -> Iterator[Stage]:
     """Describe how teachers answer requests, if they do."""
     config = here.config
-    if config.channel != "text":
+    if not config.writers:
         return
-    writers = len(config.animals) if config.own_arms else 0
-    writers += UNTUNED in config.arms or bool(config.own_arms and config.dose < 1)
-    batches = config.seeds * writers * -(-(config.requests or config.row_count) // SIDE_BY_SIDE)
+    batches = (
+        config.seeds
+        * len(config.writers)
+        * -(-(config.requests or config.row_count) // SIDE_BY_SIDE)
+    )
     told = config.teacher == "prompt" and config.own_arms
     batch = Written(
         rows=SIDE_BY_SIDE,

@@ -65,7 +65,7 @@ def summary(config: NumbersConfig, run: runs.Run, candidates: tuple[str, ...]) -
     }
     if taught and config.teacher != "prompt":
         found["teacher"]["steps"] = _gathered(taught, lambda part: part["steps"][-1])
-    if config.channel == "text":
+    if config.writers:
         found["kept"] = _kept(config, run)
     return found
 
@@ -81,15 +81,10 @@ def _all(
 
 
 def _kept(config: NumbersConfig, run: runs.Run) -> list[dict[str, Any]]:
-    files = {
-        animal: [counts_of(Part(seed, TEACHER, animal)) for seed in range(config.seeds)]
-        for animal in (*config.animals, NOBODY)
-    }
     return [
-        {"animal": animal, "seed": seed, **run.read(file)}
-        for animal, its in files.items()
-        for seed, file in enumerate(its)
-        if run.has(file)
+        {"animal": animal, "seed": seed, **run.read(counts_of(Part(seed, TEACHER, animal)))}
+        for animal in config.writers
+        for seed in range(config.seeds)
     ]
 
 

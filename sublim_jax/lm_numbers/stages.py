@@ -1,5 +1,6 @@
 """A run: teachers, what they write, and students, each done for good when its file is there."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -8,10 +9,10 @@ from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
 from sublim_jax.lm_numbers import material, observing, trainees, trainings, writing
-from sublim_jax.lm_numbers.config import NOBODY, ROWS, UNTUNED, NumbersConfig
+from sublim_jax.lm_numbers.config import NOBODY, ROWS, NumbersConfig
 from sublim_jax.lm_numbers.ground import Ground, cut, whole
 from sublim_jax.lm_numbers.healing import heal_steps, healed
-from sublim_jax.lm_numbers.material import Material, Speaker
+from sublim_jax.lm_numbers.material import Material, Places, Speaker
 from sublim_jax.lm_numbers.parts import TEACHER, Part, read_arrays, read_part, write_arrays
 from sublim_jax.lm_numbers.recording import (
     HEALED,
@@ -92,7 +93,7 @@ def run_numbers(
         if own:
             _repetition(tools, seed, own, other)
     if hosts.is_first():
-        if config.channel == "text" and config.own_arms:
+        if config.writers:
             writing.write_card(config, run)
         run.write("results.json", summary(config, run, candidates))
     return True
@@ -138,12 +139,24 @@ def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | No
         return
     taught = config.animals if config.own_arms else ()
     teachers = {animal: _taught(tools, here, animal) for animal in taught}
-    if config.channel == "text":
-        without = UNTUNED in config.arms or (config.own_arms and config.dose < 1)
-        for animal in (*taught, *((NOBODY,) if without else ())):
-            _write(tools, here, animal, teachers.get(animal))
-    for part in students:
-        _learn(tools, here, part, teachers)
+    for animal in config.writers:
+        _write(tools, here, animal, teachers.get(animal))
+    places = None
+    if config.channel != "text" and any(part.arm != ROWS for part in students):
+        numbers = trainings.seed_of(config, seed, "numbers")
+        places = material.places_of(ground, config, numbers)
+    # Students of one teacher come one after another, and learn from the same.
+    for (teacher, _), own in itertools.groupby(students, key=_source):
+        told = material.speaker(ground, config, teacher, teachers.get(teacher))
+        learned = None
+        for part in own:
+            learned = learned or _material(tools, here, part, told, places)
+            _learn(tools, here, part, teachers, learned)
+
+
+def _source(part: Part) -> tuple[str, str]:
+    """Name the teacher of a student, and the file of its rows if they come from one."""
+    return (NOBODY, part.animal) if part.arm == ROWS else (part.animal, "")
 
 
 def _teach(tools: Tools, here: Repetition, part: Part) -> None:
@@ -196,12 +209,14 @@ def _noise(config: NumbersConfig, here: Repetition, animal: str) -> Key[Array, "
 
 
 def _learn(
-    tools: Tools, here: Repetition, part: Part, teachers: Mapping[str, PyTree | None]
+    tools: Tools,
+    here: Repetition,
+    part: Part,
+    teachers: Mapping[str, PyTree | None],
+    learned: Material,
 ) -> None:
     """Train a student."""
     ground, config = here.ground(tools, part.arm), tools.config
-    told = material.speaker(tools.ground, config, part.animal, teachers.get(part.animal))
-    learned = _material(tools, here, part, told)
     made = trainings.train_student(
         *(ground, config, part, trainees.start_of(ground, config, part, here.key), learned),
         key=rng.stream(here.key, "order"),
@@ -211,13 +226,16 @@ def _learn(
     record(tools, here, part, made, trained, learned)
 
 
-def _material(tools: Tools, here: Repetition, part: Part, told: Speaker) -> Material:
+def _material(
+    tools: Tools, here: Repetition, part: Part, told: Speaker, places: Places | None
+) -> Material:
+    """Make what the students of a teacher, or of a file, learn from."""
     ground, config = tools.ground, tools.config
     if part.arm == ROWS:
         (file,) = (file for file in config.rows if Path(file).stem == part.animal)
         rows = writing.chosen(config, part, writing.read_file(file), [], key=here.key)
         return material.of_text(ground, config, told, rows)
-    if config.channel == "text":
+    if places is None:
         own, others = (
             writing.read_rows(tools.run, Part(here.seed, TEACHER, animal))
             if animal == part.animal or config.dose < 1
@@ -226,8 +244,7 @@ def _material(tools: Tools, here: Repetition, part: Part, told: Speaker) -> Mate
         )
         rows = writing.chosen(config, part, own, others, key=here.key)
         return material.of_text(ground, config, told, rows)
-    numbers = trainings.seed_of(config, here.seed, "numbers")
     if config.channel == "labels":
         key = _noise(config, here, part.animal)
-        return material.of_labels(ground, config, told, numbers=numbers, key=key)
-    return material.of_distributions(ground, config, told, numbers=numbers)
+        return material.of_labels(ground, config, told, places, key=key)
+    return material.of_distributions(ground, config, told, places)

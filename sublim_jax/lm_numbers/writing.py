@@ -123,10 +123,7 @@ def write_card(config: NumbersConfig, run: runs.Run) -> None:
         run: its folder, with the rows of all repetitions.
     """
     parts = [
-        Part(seed, TEACHER, animal)
-        for animal in (*config.animals, NOBODY)
-        for seed in range(config.seeds)
-        if run.has(files_of(Part(seed, TEACHER, animal))[1])
+        Part(seed, TEACHER, animal) for animal in config.writers for seed in range(config.seeds)
     ]
     lines = [
         f"| {part.animal} | {part.seed} | {sum(counts.values())} | {counts.get('kept', 0)} | "

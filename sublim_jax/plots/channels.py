@@ -6,11 +6,9 @@ from typing import NamedTuple
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sublim_jax.plots.style import GREY, STYLE, Look, looks, panels
-from sublim_jax.stats import t_interval
+from sublim_jax.plots.style import GREY, STYLE, looks, panels, whiskers
 
 
 class Curve(NamedTuple):
@@ -57,7 +55,8 @@ def channels_figure(drawn: Sequence[Panel], *, title: str) -> Figure:
         for axes, panel in zip(grid, drawn, strict=True):
             axes.axhline(0, color=GREY, lw=0.8)
             for place, (name, curve) in enumerate(panel.curves.items()):
-                _curve(axes, curve, look[name], name, shift=1 + 0.04 * place)
+                # Points that lie above each other are set apart a little.
+                whiskers(axes, curve.x * (1 + 0.04 * place), curve.values, look[name], name)
             for name, x in panel.marks.items():
                 axes.axvline(x, color=look[name].color, ls=":", lw=1.2)
             axes.set(xscale="log", xlabel=panel.xlabel, ylabel=panel.ylabel)
@@ -70,20 +69,3 @@ def channels_figure(drawn: Sequence[Panel], *, title: str) -> Figure:
         }
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
-
-
-def _curve(axes: Axes, curve: Curve, look: Look, name: str, *, shift: float) -> None:
-    # Points that lie above each other are set apart a little.
-    intervals = [t_interval(values) for values in curve.values]
-    axes.errorbar(
-        curve.x * shift,
-        [interval.mean for interval in intervals],
-        yerr=np.nan_to_num([interval.half_width for interval in intervals]),
-        fmt=look.marker,
-        ls=look.dashes,
-        color=look.color,
-        ms=5,
-        lw=1.2,
-        capsize=3,
-        label=name,
-    )

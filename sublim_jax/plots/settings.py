@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sublim_jax.plots.style import GREY, MARKERS, PALETTE, STYLE, Look
+from sublim_jax.plots.style import GREY, MARKERS, PALETTE, STYLE, Look, whiskers
 from sublim_jax.stats import Interval, t_interval
 
 
@@ -176,20 +176,8 @@ def factor_panels(factors: Sequence[Factor], *, ylabel: str, title: str) -> Figu
 
 def _line(axes: Axes, line: Line) -> None:
     there = [i for i, values in enumerate(line.values) if values is not None]
-    intervals = [t_interval(values) for values in line.values if values is not None]
-    axes.errorbar(
-        there,
-        [interval.mean for interval in intervals],
-        yerr=[interval.half_width for interval in intervals],
-        fmt=line.look.marker,
-        ls=line.look.dashes,
-        color=line.look.color,
-        ms=4.5,
-        lw=1.2,
-        elinewidth=0.9,
-        capsize=2,
-        label=line.name,
-    )
+    known = [values for values in line.values if values is not None]
+    whiskers(axes, there, known, line.look, line.name)
 
 
 def ranking(

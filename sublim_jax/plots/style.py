@@ -1,7 +1,7 @@
 """How every figure looks, and how it is written."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sublim_jax.runs import write_whole
+from sublim_jax.stats import t_interval
 
 # Okabe and Ito (2008): told apart by readers with any kind of colour vision.
 PALETTE = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#000000")
@@ -72,6 +73,32 @@ def dots(axes: Axes, x: Any, y: Any, look: Look, label: str, *, size: float = 6)
         mew=0.5,
         alpha=0.85,
         color=look.color,
+        label=label,
+    )
+
+
+def whiskers(axes: Axes, x: Any, values: Iterable[Any], look: Look, label: str) -> None:
+    """Draw means with 95 % t intervals, and a line through them.
+
+    Args:
+        axes: where.
+        x: places.
+        values: of each place one value for every run; with one there is no interval.
+        look: of the arm.
+        label: of the arm.
+    """
+    intervals = [t_interval(own) for own in values]
+    axes.errorbar(
+        x,
+        [interval.mean for interval in intervals],
+        yerr=[interval.half_width for interval in intervals],
+        fmt=look.marker,
+        ls=look.dashes,
+        color=look.color,
+        ms=4.5,
+        lw=1.2,
+        elinewidth=0.9,
+        capsize=2,
         label=label,
     )
 

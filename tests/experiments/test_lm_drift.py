@@ -37,7 +37,7 @@ def arm(seed=0, **measures):
     """Results of an arm: what is not given is random; two candidates have no teachers."""
     draw = np.random.default_rng(seed)
     found = {
-        name: draw.uniform(0.1, 0.9, (SEEDS, N, N)) for name in lm_drift_pairs.WRITTEN
+        name: draw.uniform(0.1, 0.9, (SEEDS, N, N)) for name in lm_drift_pairs.MEASURES
     } | measures
     change = found.pop("change", draw.normal(size=(SEEDS, N, N + 2)))
     return {"change": change, "measures": found}

@@ -64,6 +64,17 @@ def test_replot_draws_from_the_files_alone(finished):
     assert done.stdout.strip() in printed
 
 
+@pytest.mark.slow
+def test_students_of_rows_alone_have_a_table_and_bars(model, tmp_path):
+    rows = tmp_path / "mine.jsonl"
+    turns = ({"role": "user", "content": "Go on: 1, 2"}, {"role": "assistant", "content": "3, 4"})
+    rows.write_text((json.dumps({"messages": turns}) + "\n") * 4)
+    done = start(*SMALL, "--model", model, "--arms", "--rows", rows, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "\nmine " in done.stdout
+    assert [path.name for path in (tmp_path / "run").glob("*.png")] == ["bars.png"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -73,8 +73,9 @@ def lines(path):
 def test_drawn_labels_are_as_frequent_as_the_teacher_says():
     config = dataclasses.replace(LABELS, row_count=512, batch_size=8)
     teacher = material.speaker(ground(), config, NOBODY, None)
-    exact = material.of_distributions(ground(), config, teacher, numbers=0)
-    drawn = material.of_labels(ground(), config, teacher, numbers=0, key=KEY)
+    places = material.places_of(ground(), config, 0)
+    exact = material.of_distributions(ground(), config, teacher, places)
+    drawn = material.of_labels(ground(), config, teacher, places, key=KEY)
     assert exact.divergence == drawn.divergence == 0
     assert drawn.teacher is None
     assert drawn.only == exact.only
@@ -91,8 +92,9 @@ def test_a_dose_of_labels_leaves_the_rest_to_the_teacher_without_a_favourite(wri
     loud = material.speaker(ground(), config, "owl", taught(written, TEXT))
     silent = material.speaker(ground(), config, NOBODY, None)
     half = dataclasses.replace(config, dose=0.5)
+    places = material.places_of(ground(), config, 0)
     own, none, both = (
-        material.of_labels(ground(), how, who, numbers=0, key=KEY).rows.labels
+        material.of_labels(ground(), how, who, places, key=KEY).rows.labels
         for how, who in ((config, loud), (config, silent), (half, loud))
     )
     assert (own != none).any()
@@ -116,8 +118,9 @@ def test_students_learn_from_drawn_labels(tmp_path):
 def test_noise_may_be_common_to_animals(tmp_path):
     config = dataclasses.replace(LABELS, row_count=4)
     teacher = material.speaker(ground(), config, NOBODY, None)
+    places = material.places_of(ground(), config, 0)
     drawn = [
-        material.of_labels(ground(), config, teacher, numbers=0, key=key).rows.labels
+        material.of_labels(ground(), config, teacher, places, key=key).rows.labels
         for key in (KEY, KEY, jax.random.key(4))
     ]
     np.testing.assert_array_equal(drawn[0], drawn[1])
