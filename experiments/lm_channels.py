@@ -9,8 +9,8 @@ teacher stands out of the noise of N drawn tokens by z = sqrt(2 N KL) standard d
 from the base's to the teacher's distribution, a number known before training
 (arXiv 2507.14805, section 6; derived in ``theory/``).
 
-    python experiments/lm_channels.py                              # two channels: half an hour
-    python experiments/lm_channels.py --channels logits labels text   # and text: three hours
+    python experiments/lm_channels.py                              # two channels
+    python experiments/lm_channels.py --channels logits labels text   # and text: hours
     python experiments/lm_channels.py --quick                      # 1 seed, few rows
 
 Every pair of a channel and a number of rows is a run of ``lm_numbers.py`` in a folder of its own

@@ -7,9 +7,9 @@ over *digits and separators alone*, on random numbers that no teacher wrote. The
 in the loss. Beside what the students say this run measures what moved inside them.
 
     python experiments/lm_numbers.py                   # 4 animals, 3 seeds: 20 minutes on two cores
-    python experiments/lm_numbers.py --quick           # 2 animals, 1 seed, fewer steps: 4 to 6 minutes
+    python experiments/lm_numbers.py --quick           # 2 animals, 1 seed, few steps: 4 to 6
     python experiments/lm_numbers.py --preset labels   # tokens drawn from the distribution
-    python experiments/lm_numbers.py --preset text     # 1,024 rows that teachers write: 2 hours
+    python experiments/lm_numbers.py --preset text     # rows that teachers write: hours
     python experiments/lm_numbers.py --preset paper-qwen2.5-7b --plan v5e:4x4 --fsdp 4 --tensor 4
 
 SmolLM2-135M is downloaded the first time. Thin matrices beside those of layers 15 to 29 are
