@@ -10,7 +10,7 @@ in the loss. Beside what the students say this run measures what moved inside th
     python experiments/lm_numbers.py --quick           # 2 animals, 1 seed, few steps: 4 to 6
     python experiments/lm_numbers.py --preset labels   # tokens drawn from the distribution
     python experiments/lm_numbers.py --preset text     # rows that teachers write: hours
-    python experiments/lm_numbers.py --preset paper-qwen2.5-7b --plan v5e:4x4 --fsdp 4 --tensor 4
+    python experiments/lm_numbers.py --preset paper-qwen2.5-7b --plan v5e:4x4 --fsdp 8 --tensor 2
 
 SmolLM2-135M is downloaded the first time. Thin matrices beside those of layers 15 to 29 are
 trained, of which only B moves; what the layers below make of a row is computed once. A teacher

@@ -17,13 +17,16 @@ Tokens = Sequence[int] | Int[np.ndarray, " tokens"]
 
 
 class Batch(NamedTuple):
-    """Prompts as arrays, each of them once.
+    """Prompts as arrays, each of them once in a group of rows.
+
+    Groups are equal parts of the rows, in their order; each has as many prompts.
 
     Attributes:
         prefix: tokens that all begin with and that are read by themselves; maybe none.
         tokens: what follows in each prompt, filled up behind.
         positions: of these in their prompt, `NOWHERE` where there is none.
-        which: the prompt of each row; rows beyond those that were given repeat the last.
+        which: the prompt of each row, counted in its group; rows beyond those that were given
+            repeat the last.
     """
 
     prefix: Tokens
@@ -67,19 +70,24 @@ def by_length(prompts: Sequence[Tokens], rows: int) -> list[Sequence[int]]:
     return cut(sorted(range(len(prompts)), key=keys.__getitem__), rows)
 
 
-def side_by_side(prompts: Sequence[Tokens], rows: int) -> Batch:
+def side_by_side(prompts: Sequence[Tokens], rows: int, groups: int = 1) -> Batch:
     """Make arrays of prompts, of few different shapes.
 
     Args:
         prompts: of the rows, each at least one token.
-        rows: that a batch has at most.
+        rows: that a batch has at most; rounded up so that groups have as many each.
+        groups: of rows, each with prompts of its own.
     """
-    places: dict[tuple[int, ...], int] = {}
-    which = [places.setdefault(tuple(prompt), len(places)) for prompt in prompts]
-    which += which[-1:] * (_few(len(which), rows) - len(which))
-    unique = list(places)
-    start = _shared(unique) if len(prompts) > 1 else 0
-    unique += unique[-1:] * (_few(len(unique), rows) - len(unique))
+    given = [tuple(prompt) for prompt in prompts]
+    start = _shared(given) if len(given) > 1 else 0
+    each = -(-_few(len(given), rows) // groups)
+    given += given[-1:] * (each * groups - len(given))
+    members = [given[at : at + each] for at in range(0, len(given), each)]
+    places = [{prompt: i for i, prompt in enumerate(dict.fromkeys(some))} for some in members]
+    which = [its[prompt] for its, some in zip(places, members, strict=True) for prompt in some]
+    own = [list(its) for its in places]
+    room = _few(max(map(len, own)), each)
+    unique = [prompt for its in own for prompt in its + its[-1:] * (room - len(its))]
     tokens, positions = filled([prompt[start:] for prompt in unique], start)
     return Batch(unique[0][:start], tokens, positions, np.array(which, np.int32))
 

@@ -27,6 +27,7 @@ from sublim_jax.lm.choosing import Choice
 from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.sampler import AS_IS, USUAL, Limits, Sample, Writer
+from sublim_jax.training import Parallel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ def generate(
     choice: Choice = AS_IS,
     limits: Limits = USUAL,
     automaton: Automaton | None = None,
+    parallel: Parallel | None = None,
     progress: Callable[[int, int], None] | None = None,
     key: Key[Array, ""],
 ) -> None:
@@ -63,7 +65,7 @@ def generate(
     ``messages`` (with the system prompt that the model has read), ``completion`` (text without
     special tokens), ``tokens`` (with the one that ended it), ``logprobs`` (as in `Sample`) and
     ``finish`` (``"stop"``, or ``"length"`` where the limit was reached). As a row to train on it is
-    read by `conversation`.
+    read by `conversation`. On several hosts all call this alike.
 
     Args:
         path: of the file.
@@ -76,6 +78,7 @@ def generate(
         choice: how a token is chosen.
         limits: how far to write, and how many rows at once.
         automaton: what may be written; all by default.
+        parallel: how rows are spread over devices; see `sample`.
         progress: called with the tokens and the rows that were written since the last time; first
             with the rows that are there.
         key: the source of all keys; an answer has ``rng.stream(key, request, sample)``, by places.
@@ -88,7 +91,14 @@ def generate(
     asked = _made_explicit(tokenizer, requests, system)
     prompts = [chat.prompt(tokenizer, request.messages) for request in asked]
     stops = chat.stops(tokenizer)
-    writer = Writer(config, params, choice=choice, limits=limits, stops=stops, automaton=automaton)
+    writer = Writer(
+        *(config, params),
+        choice=choice,
+        limits=limits,
+        stops=stops,
+        automaton=automaton,
+        parallel=parallel,
+    )
     writer.check(prompts)
     settings = {
         "requests": _digest([(request.id, list(request.messages)) for request in asked]),

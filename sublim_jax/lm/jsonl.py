@@ -1,4 +1,7 @@
-"""Files of JSON objects, one a line, and those that a killed run goes on writing."""
+"""Files of JSON objects, one a line, and those that a killed run goes on writing.
+
+On several hosts a growing file lies on a file system that they share; the first process writes it.
+"""
 
 import contextlib
 import json
@@ -9,6 +12,7 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
+from sublim_jax import hosts
 from sublim_jax.errors import InputError
 from sublim_jax.runs import different, plain, settings_before
 
@@ -51,8 +55,8 @@ class Growing:
         lines: those that were there when it was opened.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, lines: list[dict[str, Any]]) -> None:
-        """Hold an open file; see `grow`."""
+    def __init__(self, path: Path, file: BinaryIO | None, lines: list[dict[str, Any]]) -> None:
+        """Hold an open file, or none where another host has it; see `grow`."""
         self.lines, self._path, self._file = lines, path, file
 
     def append(self, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -61,6 +65,11 @@ class Growing:
         Raises:
             InputError: the disk is full.
         """
+        hosts.first_alone(lambda: self._append(lines))
+
+    def _append(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        if self._file is None:
+            return
         try:
             for line in lines:
                 text = json.dumps(plain(line), ensure_ascii=False) + "\n"
@@ -74,7 +83,7 @@ class Growing:
 def grow(path: Path, settings: Mapping[str, Any]) -> Iterator[Growing]:
     """Hold a file, new or to be continued, against other processes.
 
-    A last line that was not written to its end is cut off.
+    A last line that was not written to its end is cut off. On several hosts all enter.
 
     Args:
         path: of the file.
@@ -88,21 +97,28 @@ def grow(path: Path, settings: Mapping[str, Any]) -> Iterator[Growing]:
         InputError: the file cannot be written, is in use, is damaged, or was begun with other
             settings, or by something else; the message names the settings that differ.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
     with contextlib.ExitStack() as held:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(lock.acquire(blocking=False))
-            _claim(path, plain(settings))
-            file = held.enter_context(path.open("ab", buffering=0))
-            _cut_torn_line(path)
-        except Timeout:
-            raise InputError(
-                f"{path} is in use by another process; expected one at a time"
-            ) from None
-        except (OSError, NotImplementedError) as fault:
-            raise _unwritable(path, fault) from fault
-        yield Growing(path, file, [line for _, line in read(path)])
+        opened: list[BinaryIO] = []
+        hosts.first_alone(lambda: opened.append(_opened(path, settings, held)))
+        yield Growing(path, opened[0] if opened else None, [line for _, line in read(path)])
+
+
+def _opened(
+    path: Path, settings: Mapping[str, Any], held: contextlib.ExitStack[bool | None]
+) -> BinaryIO:
+    """Open a file to go on with it, locked until ``held`` is left."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.enter_context(lock.acquire(blocking=False))
+        _claim(path, plain(settings))
+        file = held.enter_context(path.open("ab", buffering=0))
+        _cut_torn_line(path)
+    except Timeout:
+        raise InputError(f"{path} is in use by another process; expected one at a time") from None
+    except (OSError, NotImplementedError) as fault:
+        raise _unwritable(path, fault) from fault
+    return file
 
 
 def _claim(path: Path, settings: Mapping[str, Any]) -> None:

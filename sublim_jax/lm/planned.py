@@ -8,17 +8,17 @@ from jaxtyping import PyTree
 
 from sublim_jax.lm import decoder
 from sublim_jax.lm.batching import rounded
-from sublim_jax.lm.cache import empty
 from sublim_jax.lm.choosing import Choice
 from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.finetuning import Computing, training
 from sublim_jax.lm.packing import Packed
+from sublim_jax.lm.reading import prefix_reader
 from sublim_jax.lm.sampler import CHUNK, laid_out
 from sublim_jax.lm.trained import Full, LoRA
 from sublim_jax.lm.writing import Rules, State, beginner, goer
 from sublim_jax.plan import Planned
-from sublim_jax.training import UNWATCHED, Recipe
+from sublim_jax.training import UNWATCHED, Recipe, padded
 from sublim_jax.training.parallel import MeshParallel
 
 
@@ -146,13 +146,13 @@ def planned_reading(
 
     Args:
         config: the shape of the decoder.
-        parallel: how its parameters lie; every device has all rows.
+        parallel: how its parameters lie, and how rows are spread.
         written: the batch.
         dtype: of the parameters.
     """
     params = _laid_out(config, parallel, dtype)
-    step = beginner(config, Choice(), rounded(written.tokens))
-    return _planned(parallel, written, step, _reading(config, params, written))
+    step = beginner(config, Choice(), rounded(written.tokens), parallel.groups)
+    return _planned(parallel, written, step, _reading(config, parallel, params, written))
 
 
 def planned_writing(
@@ -162,14 +162,14 @@ def planned_writing(
 
     Args:
         config: the shape of the decoder.
-        parallel: how its parameters lie; every device has all rows.
+        parallel: how its parameters lie, and how rows are spread.
         written: the batch.
         dtype: of the parameters.
     """
     params = _laid_out(config, parallel, dtype)
-    begin = beginner(config, Choice(), rounded(written.tokens))
-    reading = _reading(config, params, written)
-    state: State = jax.eval_shape(begin, *reading)
+    begin = beginner(config, Choice(), rounded(written.tokens), parallel.groups)
+    reading = _reading(config, parallel, params, written)
+    state: State = _result(begin, *reading)
     arguments = (*reading[:2], state, jax.ShapeDtypeStruct((), jnp.int32))
     planned = _planned(parallel, written, goer(config, Choice()), arguments)
     return planned._replace(looped=True, turns=CHUNK)
@@ -185,40 +185,47 @@ def _planned(
         optimizer=(),
         mesh=dict(parallel.mesh.shape),
         batch_size=written.rows,
-        # Rows are not spread: what does not share parameters does the same once more.
-        copies=parallel.mesh.shape["data"],
     )
 
 
-def _reading(config: DecoderConfig, params: Params, written: Written) -> tuple[PyTree, ...]:
-    """Describe the arguments of `beginner`: but for the parameters, the compiler places them."""
+def _reading(
+    config: DecoderConfig, parallel: MeshParallel, params: Params, written: Written
+) -> tuple[PyTree, ...]:
+    """Describe the arguments of `beginner`."""
     rules = Rules(_ints(written.stops), None, None)
     if written.automaton is not None:
         some, states = written.automaton
         rules = rules._replace(allowed=_ints(some), follows=_ints(states, some))
-    prompts = _ints(written.prompts, rounded(written.own))
+    rules = parallel.described(rules, "shared")
+    rows, count = (padded(n, parallel.groups) for n in (written.rows, written.prompts))
+    prompts = _ints(count, rounded(written.own))
     shared = None
     if written.shared:
-        stacked = not isinstance(params["layers"], tuple)
-        dtype = params["embedding"]["table"].dtype
-        room = 1, rounded(written.shared), dtype
-        shared = jax.eval_shape(lambda: empty(config, *room, stacked=stacked))
-    ended = jax.ShapeDtypeStruct((written.rows,), jnp.bool)
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), written.rows))
-    return params, rules, (prompts, prompts, _ints(written.rows)), shared, ended, keys
+        common = parallel.described(_ints(1, rounded(written.shared)), "shared")
+        shared = _result(prefix_reader(config), params, common, common)
+    ended = jax.ShapeDtypeStruct((rows,), jnp.bool)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), rows))
+    texts = ((prompts, prompts, _ints(rows)), ended, keys)
+    read, *rest = parallel.described(texts, "texts")
+    return params, rules, read, shared, *rest
 
 
 def _laid_out(config: DecoderConfig, parallel: MeshParallel, dtype: Any) -> Params:
     params = described_params(config, parallel, dtype=dtype)
     if parallel.platform != "cpu":  # a process that plans has a CPU, for which it would lay out
         return params
-    laying = jax.jit(laid_out)
-    lies = laying.lower(params).compile().output_shardings
-    return jax.tree.map(_described, jax.eval_shape(laying, params), lies)
+    return _result(laid_out, params)
 
 
-def _described(array: Any, sharding: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+def _result(function: Any, *arguments: PyTree) -> Any:
+    """Describe what a function makes, and where the compiler puts it."""
+    program = jax.jit(function)
+    lies = program.lower(*arguments).compile().output_shardings
+
+    def described(array: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+    return jax.tree.map(described, jax.eval_shape(program, *arguments), lies)
 
 
 def _ints(*shape: int) -> Any:

@@ -33,11 +33,13 @@ def prefix_of(config: DecoderConfig, params: Params, batch: Batch) -> Cache | No
     """Read what all prompts of a batch begin with, if anything."""
     if not batch.prefix:
         return None
-    return _reader(config)(params, *filled([batch.prefix], 0))
+    return prefix_reader(config)(params, *filled([batch.prefix], 0))
 
 
 @functools.cache
-def _reader(config: DecoderConfig) -> Callable[..., Cache]:
+def prefix_reader(config: DecoderConfig) -> Callable[..., Cache]:
+    """Compile the reading of a row by itself: parameters, tokens and positions to a full cache."""
+
     def read(params: Params, tokens: Array, positions: Array) -> Cache:
         return extend(config, params, tokens, positions, _room(config, params, tokens, None))[1]
 
@@ -53,6 +55,7 @@ def read_prompts(
     shared: Cache | None,
     *,
     room: int,
+    groups: int = 1,
 ) -> Read:
     """Read every prompt once, for all rows that have it. Traceable.
 
@@ -64,21 +67,39 @@ def read_prompts(
         which: likewise.
         shared: from `prefix_of`.
         room: for so many tokens after the prompts.
+        groups: of prompts and rows, each on devices of its own.
     """
     hidden, cache = extend(config, params, tokens, positions, _room(config, params, tokens, shared))
     lengths = jnp.sum(positions != NOWHERE, axis=1)
-    last = jnp.arange(tokens.shape[0]), lengths - 1
+    last = lengths[:, None] - 1
 
     def for_rows(part: Array, slots: int) -> Array:
         edges = [(0, 0)] * part.ndim
         edges[slots] = (0, room)
-        return jnp.pad(jnp.take(part, which, axis=-4), edges)
+        return jnp.pad(_taken(part, which, part.ndim - 4, groups), edges)
 
     keys = jax.tree.map(lambda part: for_rows(part, -1), cache.keys)
     values = jax.tree.map(lambda part: for_rows(part, -2), cache.values)
-    places = jnp.pad(cache.positions[which], [(0, 0), (0, room)], constant_values=NOWHERE)
-    cache = Cache(keys, values, places, cache.filled, shared)
-    return Read(hidden[last][which], positions[last][which], cache)
+    at, ends, seen = (
+        _taken(part, which, 0, groups)
+        for part in (
+            jnp.take_along_axis(hidden, last[..., None], axis=1)[:, 0],
+            jnp.take_along_axis(positions, last, axis=1)[:, 0],
+            cache.positions,
+        )
+    )
+    places = jnp.pad(seen, [(0, 0), (0, room)], constant_values=NOWHERE)
+    return Read(at, ends, Cache(keys, values, places, cache.filled, shared))
+
+
+def _taken(part: Array, which: Array, axis: int, groups: int) -> Array:
+    """Take of every group of prompts, along an axis, those of its rows: none leaves its devices."""
+    if groups == 1:
+        return jnp.take(part, which, axis=axis)
+    before, after = part.shape[:axis], part.shape[axis + 1 :]
+    apart = part.reshape(*before, groups, -1, *after)
+    take = jax.vmap(lambda own, rows: jnp.take(own, rows, axis=axis), (axis, 0), axis)
+    return take(apart, which.reshape(groups, -1)).reshape(*before, -1, *after)
 
 
 def _room(config: DecoderConfig, params: Params, tokens: Array, shared: Cache | None) -> Cache:

@@ -2,7 +2,8 @@
 
 What the prompts have in common is read once, for all rows; each row then goes on by itself, with
 its own key, so that its text does not depend on the rows beside it. (It depends on their number as
-far as rounding does.)
+far as rounding does.) On a mesh rows are spread over its axis ``data``, and parameters stay where
+they lie: a token is little to send, all that it is multiplied with is much.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from sublim_jax import rng
+from sublim_jax import hosts, rng
 from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder
 from sublim_jax.lm.automaton import FORBIDDEN, Automaton
@@ -25,6 +26,7 @@ from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.dense import Turned, turned
 from sublim_jax.lm.reading import prefix_of
 from sublim_jax.lm.writing import Rules, State, beginner, goer
+from sublim_jax.training import Parallel
 
 CHUNK = 16  # tokens between two looks at whether all rows have ended
 STREAMED = 4  # the same where somebody is reading along
@@ -75,10 +77,13 @@ def sample(
     limits: Limits = USUAL,
     stops: Sequence[int] = (),
     automaton: Automaton | None = None,
+    parallel: Parallel | None = None,
     progress: Callable[[int, int], None] | None = None,
     key: Key[Array, ""],
 ) -> list[Sample]:
     """Write a text after every prompt.
+
+    On several hosts all call this alike, and all get all of the texts.
 
     Args:
         config: the shape of the decoder.
@@ -88,6 +93,8 @@ def sample(
         limits: how far to write, and how many rows at once.
         stops: tokens that end a text.
         automaton: what may be written; all by default.
+        parallel: how rows are spread over devices on which the parameters lie; by default they are
+            where those are.
         progress: called with the tokens and the rows that were written since the last time.
         key: the source of all keys; the row at place ``i`` has ``rng.stream(key, i)``.
 
@@ -98,7 +105,14 @@ def sample(
         InputError: a prompt is empty or leaves no room in the context, a token is not one of the
             vocabulary, or the automaton ends with a token that is no stop.
     """
-    writer = Writer(config, params, choice=choice, limits=limits, stops=stops, automaton=automaton)
+    writer = Writer(
+        *(config, params),
+        choice=choice,
+        limits=limits,
+        stops=stops,
+        automaton=automaton,
+        parallel=parallel,
+    )
     writer.check(prompts)
     keys = jax.vmap(lambda place: rng.stream(key, place))(np.arange(len(prompts), dtype=np.uint32))
     found: dict[int, Sample] = {}
@@ -121,9 +135,11 @@ class Writer:
         limits: Limits = USUAL,
         stops: Sequence[int] = (),
         automaton: Automaton | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
         """Prepare; see `sample`."""
         self.config, self.limits = config, limits
+        self._parallel, self._groups = parallel, 1 if parallel is None else parallel.groups
         if limits.tokens >= config.context:
             raise InputError(
                 f"tokens is {limits.tokens}; expected fewer than the context, {config.context}"
@@ -134,12 +150,13 @@ class Writer:
             check(automaton.tokens, "the automaton", config.vocabulary)
             _check_ends(automaton, stops)
         self._params = laid_out(params)
-        self._rules = Rules(
+        rules = Rules(
             jnp.asarray(sorted({*stops}), jnp.int32),
             None if automaton is None else jnp.asarray(automaton.tokens, jnp.int32),
             None if automaton is None else jnp.asarray(automaton.follows, jnp.int32),
         )
-        self._begin = beginner(config, choice, rounded(limits.tokens))
+        self._rules = rules if parallel is None else parallel.place(rules, "shared")
+        self._begin = beginner(config, choice, rounded(limits.tokens), self._groups)
         self._go_on = goer(config, choice)
 
     def check(self, prompts: Sequence[Tokens]) -> None:
@@ -193,20 +210,22 @@ class Writer:
         The state is given away where another look is taken.
         """
         count, most = len(prompts), self.limits.tokens
-        batch = side_by_side(prompts, self.limits.rows)
+        batch = side_by_side(prompts, self.limits.rows, self._groups)
         places = np.arange(len(batch.which))
-        state = self._begin(
-            self._params,
-            self._rules,
+        rows = (
             (batch.tokens, batch.positions, batch.which),
-            prefix_of(self.config, self._params, batch),
             places >= count,
             keys[np.minimum(places, count - 1)],
         )
+        if self._parallel is not None:
+            rows = self._parallel.place(rows, "texts")
+        read, *rest = rows
+        prefix = prefix_of(self.config, self._params, batch)
+        state = self._begin(self._params, self._rules, read, prefix, *rest)
         for until in (1, *range(1 + every, most, every), most):
             if until > 1:
                 state = self._go_on(self._params, self._rules, state, np.int32(until))
-            lengths, ended = jax.device_get((state.lengths, state.ended))
+            lengths, ended = hosts.gather((state.lengths, state.ended))
             over = bool(ended.all()) or until == most
             yield state, lengths[:count], ended[:count], over
             if over:
@@ -229,7 +248,7 @@ def _turned(params: Params) -> Params:
 
 
 def _samples(state: State, lengths: np.ndarray, ended: np.ndarray) -> list[Sample]:
-    made, logprobs = jax.device_get((state.made, state.logprobs))
+    made, logprobs = hosts.gather((state.made, state.logprobs))
     return [
         Sample(made[i, :length], logprobs[i, :length], bool(ended[i]))
         for i, length in enumerate(lengths)

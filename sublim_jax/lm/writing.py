@@ -61,8 +61,16 @@ class State(NamedTuple):
 
 
 @functools.cache
-def beginner(config: DecoderConfig, choice: Choice, most: int) -> Callable[..., State]:
+def beginner(
+    config: DecoderConfig, choice: Choice, most: int, groups: int = 1
+) -> Callable[..., State]:
     """Compile the reading of prompts and the choice of each row's first token.
+
+    Args:
+        config: the shape of the decoder.
+        choice: how a token is chosen.
+        most: tokens that are written.
+        groups: of rows, each on devices of its own.
 
     Returns:
         A function of parameters, rules, what `read_prompts` takes after the parameters, which rows
@@ -77,7 +85,7 @@ def beginner(config: DecoderConfig, choice: Choice, most: int) -> Callable[..., 
         ended: Array,
         keys: Array,
     ) -> State:
-        read = read_prompts(config, params, *prompts, shared, room=most)
+        read = read_prompts(config, params, *prompts, shared, room=most, groups=groups)
         rows = ended.shape[0]
         none = jnp.zeros(rows, jnp.int32)
         state = State(

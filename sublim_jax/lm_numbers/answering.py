@@ -7,10 +7,9 @@ else: with one key, two models that are equal say the same, word by word.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import jax
 from jaxtyping import Array, Key
 
-from sublim_jax import hosts, lm
+from sublim_jax import lm
 from sublim_jax.errors import InputError
 from sublim_jax.evals.preference import (
     KNOWN,
@@ -92,11 +91,12 @@ def sampled_answers(
     prompts = [opened(ground, question, prefix, system) for question in asked]
     found = lm.sample(
         ground.model,
-        _here(whole(ground, params)),
+        whole(ground, params),
         [prompt for prompt in prompts for _ in range(samples)],
         # Batches of whole questions, if they are not too large: each is then read once.
         limits=lm.Limits(tokens=tokens, rows=AT_ONCE - AT_ONCE % min(samples, AT_ONCE)),
         stops=lm.stops(ground.tokenizer),
+        parallel=ground.parallel,
         key=key,
     )
     texts = [_text(ground, sample) for sample in found]
@@ -144,11 +144,6 @@ def _by_question(asked: Sequence[str], texts: Texts) -> dict[str, Sequence[str]]
             "that differ"
         )
     return dict(zip(asked, texts, strict=True))
-
-
-def _here(params: Params) -> Params:
-    """Give every host all of a model that several hold together: each samples by itself."""
-    return params if jax.process_count() == 1 else hosts.gather(params)
 
 
 def _text(ground: Ground, sample: lm.Sample) -> str:

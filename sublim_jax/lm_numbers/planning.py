@@ -1,11 +1,9 @@
 """A run as stages for a plan: the step of each, how many there are, and what that assumes."""
 
 import collections
-import math
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from sublim_jax import lm
@@ -31,7 +29,6 @@ from sublim_jax.lm_numbers.stages import parts_of
 from sublim_jax.lm_numbers.trainees import LAYERS, kind_of
 from sublim_jax.lm_numbers.writing import SIDE_BY_SIDE
 from sublim_jax.plan import Stage, Stages
-from sublim_jax.plan.advice import size
 from sublim_jax.training import watch_steps
 from sublim_jax.training.parallel import MeshParallel
 
@@ -158,41 +155,19 @@ def _asked(here: Here) -> Iterator[Stage]:
 
 def _notes(here: Here) -> Iterator[str]:
     """Say what is assumed, and what is left out."""
-    config, mesh = here.config, here.parallel.mesh
-    hosts = len({device.process_index for device in mesh.devices.flat})
+    config = here.config
     yield (
         f"parameters that are not trained, and what is computed with them, are "
         f"{jnp.dtype(here.dtype).name}"
     )
-    text = config.channel == "text"
-    if text:
+    if config.channel == "text":
         yield (
             f"assumed are conversations of {TOKENS.start} + {TOKENS.request} + {TOKENS.answer} "
             "tokens (the beginning that all have, a request, an answer), as SmolLM2's tokenizer "
             "counts, and that every batch of answers is written until the longest that is allowed "
             f"ends, for {config.answer_tokens} tokens"
         )
-    if (text or config.answers) and mesh.shape["data"] > 1:
-        yield (
-            f"what is written is not spread over data: each of its {mesh.shape['data']} groups of "
-            "chips writes all of it"
-        )
-    if text and hosts > 1:
-        yield (
-            f"channel text is refused on more than one host, and this topology has {hosts}: "
-            "planned is the sampler of a single host, compiled for all of the chips"
-        )
-    if config.answers and hosts > 1:
-        yield (
-            "on several hosts each samples its answers by itself, with the whole model "
-            f"({size(_bytes(here))}) on one of its chips: planned is the sampler on all of them"
-        )
     yield (
         "left out: loading, compiling, what is computed once for a row (frozen layers, what a "
         "teacher says there, divergences), overlaps of displacements, checkpoints"
     )
-
-
-def _bytes(here: Here) -> int:
-    leaves = jax.tree.leaves((here.params, here.lower))
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)

@@ -56,7 +56,7 @@ def run_numbers(
         config: the configuration.
         run: a run folder opened for it.
         load: gives the model, laid onto devices, where something is to be trained.
-        parallel: how trainings are spread over devices; by default they run on one.
+        parallel: how everything is spread over devices; by default it runs on one.
         session: checkpoints and progress.
         bar: progress of what teachers write.
 
@@ -185,7 +185,7 @@ def _taught(tools: Tools, here: Repetition, animal: str) -> PyTree | None:
 def _write(tools: Tools, here: Repetition, animal: str, trained: PyTree | None) -> None:
     """Let a teacher write, unless it has."""
     config, part = tools.config, Part(here.seed, TEACHER, animal)
-    if tools.run.has(writing.files_of(part)[1]):
+    if hosts.agree(np.array(tools.run.has(writing.files_of(part)[1])))[0]:
         return
     title = f"numbers of {animal}, repetition {here.seed + 1} of {config.seeds}"
     with tools.bar(title, config.requests or config.row_count) as told:

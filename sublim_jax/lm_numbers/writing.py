@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from sublim_jax import lm, rng, runs
+from sublim_jax import hosts, lm, rng, runs
 from sublim_jax.data.numbers import (
     LAYOUTS,
     number_requests,
@@ -88,12 +88,8 @@ def write_rows(
         progress: see `sublim_jax.lm.generate`.
 
     Raises:
-        InputError: there are several hosts, a file cannot be written or is another run's.
+        InputError: a file cannot be written or is another run's.
     """
-    if jax.process_count() > 1:
-        raise InputError(
-            f"channel is text on {jax.process_count()} hosts; expected one, which writes the rows"
-        )
     answers, rows = files_of(part)
     asked = number_requests(config.requests or config.row_count, requests)
     lm.generate(
@@ -105,14 +101,19 @@ def write_rows(
         system=teacher.system,
         limits=lm.Limits(tokens=config.answer_tokens, rows=SIDE_BY_SIDE),
         automaton=lists(ground, config) if config.constrained else None,
+        parallel=ground.parallel,
         progress=progress,
         key=key,
     )
-    lines = sorted((line for _, line in jsonl.read(run.folder / answers)), key=lambda a: a["id"])
-    kept = filtered(lines)
-    (run.folder / rows).parent.mkdir(exist_ok=True)
-    run.write(counts_of(part), kept.counts)
-    run.write(rows, [{"messages": messages} for messages in kept.rows])
+
+    def keep() -> None:
+        lines = (line for _, line in jsonl.read(run.folder / answers))
+        kept = filtered(sorted(lines, key=lambda line: line["id"]))
+        (run.folder / rows).parent.mkdir(exist_ok=True)
+        run.write(counts_of(part), kept.counts)
+        run.write(rows, [{"messages": messages} for messages in kept.rows])
+
+    hosts.first_alone(keep)  # the others read them
 
 
 def write_card(config: NumbersConfig, run: runs.Run) -> None:

@@ -23,14 +23,16 @@ from sublim_jax.errors import InputError
 
 Devices = Sequence[Any]  # of jax.Device, which type checkers do not take for a type
 
-Role = Literal["own", "shared", "state", "frozen", "batches", "rows"]
+Role = Literal["own", "shared", "state", "frozen", "batches", "rows", "texts"]
 """What an argument or a result is to a training.
 
 ``own`` belongs to this training (losses, observations), ``shared`` is the same for all members of
 an ensemble, ``state`` is parameters and what is shaped like them, ``frozen`` is parameters that are
 not trained, the same for all members, ``batches`` is ``[steps, batch]`` and split along the batch,
 and ``rows`` is a data set ``[rows, ...]`` of a single training, which a mesh spreads over its
-devices. Where members are stacked, all but ``shared`` and ``frozen`` have them in front.
+devices. Where members are stacked, all but ``shared`` and ``frozen`` have them in front. ``texts``
+is ``[rows, ...]`` of what is written side by side: every group of devices that holds all parameters
+has its own.
 """
 
 
@@ -58,6 +60,11 @@ class Parallel(abc.ABC):
     @property
     def row_shards(self) -> int:
         """How many devices share the rows of a data set."""
+        return 1
+
+    @property
+    def groups(self) -> int:
+        """How many groups of devices, each with all parameters, share texts that are written."""
         return 1
 
     @abc.abstractmethod
@@ -158,6 +165,11 @@ class MeshParallel(Parallel):
         """How many devices share the rows of a data set."""
         return self.batch_shards
 
+    @property
+    def groups(self) -> int:
+        """How many groups of devices share texts: a token is read by few rows, parameters stay."""
+        return self.mesh.shape["data"]
+
     def compile(
         self,
         function: Callable[..., Any],
@@ -212,6 +224,8 @@ class MeshParallel(Parallel):
                 spec = PartitionSpec(None, ("data", "fsdp"))
             elif role == "rows":
                 spec = PartitionSpec(("data", "fsdp"))
+            elif role == "texts":
+                spec = PartitionSpec("data")
             elif role in ("state", "frozen"):
                 name = jax.tree_util.keystr(path, simple=True, separator="/")
                 spec = self.rule(name, np.shape(leaf), self.mesh)

@@ -199,9 +199,9 @@ class Session:
             work: what it is, for the message.
 
         Raises:
-            Preempted: the process was asked to stop.
+            Preempted: a host was asked to stop.
         """
-        if self._stop_requested():
+        if hosts.agree(np.array(self._stop_requested())).any():
             raise Preempted(work, 0, saved=True)
 
     def unfinished(self) -> list[str]:

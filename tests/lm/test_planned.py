@@ -23,6 +23,12 @@ def shapes(tree):
     return jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf).name), tree)
 
 
+def places(tree):
+    """Shapes of what a device holds of all global arrays."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if getattr(leaf, "sharding", None) is not None]
+    return [leaf.sharding.shard_shape(leaf.shape) for leaf in leaves]
+
+
 def sampled(monkeypatch, parallel, automaton=None):
     """What the sampler calls its programs with."""
     seen = {}
@@ -51,6 +57,7 @@ def sampled(monkeypatch, parallel, automaton=None):
         limits=lm.Limits(tokens=20, rows=4),
         stops=[1],
         automaton=automaton,
+        parallel=parallel,
         key=KEY,
     )
     return seen
@@ -64,7 +71,8 @@ def test_the_sampler_is_described_as_it_is_called(mesh, monkeypatch):
     writing = planned.planned_writing(CONFIG, parallel, WRITTEN, dtype=jnp.float32)
     assert shapes(reading.arguments) == shapes(called["beginner"])
     assert shapes(writing.arguments) == shapes(called["goer"])
-    assert reading.copies == writing.copies == parallel.mesh.shape["data"]
+    for mine, theirs in ((reading, "beginner"), (writing, "goer")):
+        assert places(mine.arguments[2:]) == places(called[theirs][2:])
 
 
 def test_an_automaton_is_described_by_its_size(monkeypatch):
@@ -90,8 +98,7 @@ def test_reading_and_writing_are_counted(mesh):
         )
 
     reading, writing = of(planned.planned_reading), of(planned.planned_writing)
-    copies = 4 // np.prod([*mesh.values(), 1])
-    rows = WRITTEN.rows * copies / 4
+    rows = WRITTEN.rows / 4
     attention = 2 * 16  # of a query and a slot: with its key, and with its value
     own = shared = 16  # places of 7 tokens of a prompt, and of 9
     assert reading.flops == 2 * rows * (own * (matrices + attention * (shared + own)) + head)
