@@ -13,6 +13,7 @@ from sublim_jax.lm_numbers import ALONE, ARMS, MEASURES
 from sublim_jax.stats import t_interval
 
 CONTROLS = 6  # animals without teachers in the matrix
+FILES = 6  # of rows whose students are in one figure
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -101,7 +102,15 @@ def _kept(counts: Sequence[Mapping[str, Any]]) -> list[str]:
 def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     """Draw who says what, what drifts beside it, and how both come about."""
     animals = results["animals"]
-    drawn = {"bars": bars(results)}
+    untuned, files = (
+        [name for name in results["alone"] if (name in ALONE) == known] for known in (True, False)
+    )
+    drawn = {}
+    if results["arms"] or untuned:
+        drawn["bars"] = bars(results, untuned, results["arms"])
+    for start in range(0, len(files), FILES):
+        number = f"_{start // FILES + 1}" if start else ""
+        drawn[f"bars_rows{number}"] = bars(results, files[start : start + FILES], {})
     if results["arms"]:
         drawn |= {"along": along(results), "layers": layers(results)}
     shown = [*animals, *results["candidates"][len(animals) :][:CONTROLS]]
@@ -149,8 +158,14 @@ def _others(change: np.ndarray) -> np.ndarray:
     return (change.sum(axis=1) - _own(change)) / (n - 1)
 
 
-def bars(results: Mapping[str, Any]) -> Figure:
-    """Draw every animal in the paper's style: base, other teachers' students, own students."""
+def bars(results: Mapping[str, Any], alone: Sequence[str], arms: Mapping[str, Any]) -> Figure:
+    """Draw every animal in the paper's style: base, other teachers' students, own students.
+
+    Args:
+        results: of the run.
+        alone: students that are drawn, of which there is one for all animals.
+        arms: those of which there is one for every animal.
+    """
     animals = results["animals"]
     panels = []
     for name, ylabel in (
@@ -163,9 +178,10 @@ def bars(results: Mapping[str, Any]) -> Figure:
         values = {}
         if name != "change":
             values["base"] = np.array([results["base"][name][: len(animals)]])
-        for alone, found in results["alone"].items():
-            values[ALONE.get(alone, alone)] = np.array(found[name])[:, 0, : len(animals)]
-        for arm, found in results["arms"].items():
+        for own in alone:
+            said = np.array(results["alone"][own][name])[:, 0, : len(animals)]
+            values[ALONE.get(own, own)] = said
+        for arm, found in arms.items():
             said = np.array(found[name])[..., : len(animals)]
             values[f"{ARMS[arm]}, other teachers"] = _others(said)
             values[f"{ARMS[arm]}, own teacher"] = _own(said)

@@ -16,10 +16,16 @@ TeacherKind = Literal["lora", "full", "prompt"]
 StudentKind = Literal["lora", "full", "layers"]
 Shuffle = Literal["none", "within", "across"]
 
-ARMS = {"same": "shared A", "other_a": "other A", "healed": "other base, healed"}
+FAMILY = "family"
+ARMS = {
+    "same": "shared A",
+    "other_a": "other A",
+    "healed": "other base, healed",
+    FAMILY: "rows of another family",
+}
 """Students of every animal's teacher, and what figures and tables call them: with the teacher's
 thin matrices A, with others, and from another base, which is the teacher's with noise and then
-trained until it says the same of numbers."""
+trained until it says the same of numbers; and students of what another model's teachers wrote."""
 UNTUNED = "untuned"
 ALONE = {UNTUNED: "untuned teacher"}
 """Students of which a repetition has one: of a teacher without a favourite."""
@@ -73,8 +79,11 @@ class NumbersConfig:
     """Independent repetitions: other thin matrices, numbers, samples and orders of rows."""
     arms: tuple[str, ...] = ("same", "other_a")
     """Students: with the teacher's thin matrices A (same), with others (other_a), with the same A
-    beside another base (healed), of the teacher before it had a favourite (untuned; not with
-    logits, where there is nothing to learn)."""
+    beside another base (healed), of another model's teachers (family), of the teacher before it had
+    a favourite (untuned; not with logits, where there is nothing to learn)."""
+    family: str | None = None
+    """Of family: the folder of a run of another model with channel text, with the same animals and
+    as many seeds, from whose rows its students learn."""
     rows: tuple[str, ...] = ()
     """Files of conversations (JSON lines) from which further students learn; --arms alone, without
     a name, leaves out all others."""
@@ -190,6 +199,13 @@ class NumbersConfig:
             )
         if not self.base_noise > 0:
             raise InputError(f"base_noise is {self.base_noise}; expected a positive number")
+        if (FAMILY in self.arms) != (self.family is not None) or (
+            self.family is not None and self.channel != "text"
+        ):
+            raise InputError(
+                f"family is {self.family} with arms {self.arms} and channel {self.channel}; "
+                "expected a run folder with the arm family and channel text, or none without it"
+            )
         if "other_a" in self.arms and "lora" not in (self.teacher, self.student):
             raise InputError(
                 f"arms is {self.arms} with teacher {self.teacher} and student {self.student}; "

@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
 from sublim_jax.lm_numbers import material, observing, trainees, trainings, writing
-from sublim_jax.lm_numbers.config import NOBODY, ROWS, NumbersConfig
+from sublim_jax.lm_numbers.config import FAMILY, NOBODY, ROWS, NumbersConfig
+from sublim_jax.lm_numbers.given import check_given, file_of, files_given
 from sublim_jax.lm_numbers.ground import Ground, cut, whole
 from sublim_jax.lm_numbers.healing import heal_steps, healed
 from sublim_jax.lm_numbers.material import Material, Places, Speaker
@@ -28,6 +28,7 @@ from sublim_jax.lm_numbers.results import summary
 from sublim_jax.training import Parallel, Session, one_device
 
 HEALED_FILE = "parts/healed.npz"
+MANIFEST = "manifest.json"
 
 
 def parts_of(config: NumbersConfig) -> Iterator[Part]:
@@ -71,10 +72,10 @@ def run_numbers(
     missing = [p for p, has in zip(parts_of(config), hosts.agree(there)[0], strict=True) if not has]
     if not missing and run.has("results.json"):
         return False
-    # Files that cannot be read are told before a model is loaded.
-    observing.asked_of(config)
-    for file in config.rows:
-        writing.read_file(file)
+    given = files_given(config)  # before a model is loaded
+    begun = hosts.agree(np.array(run.has(MANIFEST)))[0]
+    if begun:
+        check_given(run, MANIFEST, given)
     session = session or Session()
     heals = HEALED in config.arms and not hosts.agree(np.array(run.has(HEALED_FILE)))[0]
     steps = heal_steps(config) if heals else 0
@@ -82,9 +83,10 @@ def run_numbers(
     parallel = parallel or one_device()
     ground = cut(load(parallel), config.first_layer, parallel)
     candidates = observing.candidates(ground, config)
-    if not hosts.agree(np.array(run.has("manifest.json")))[0]:
+    if not begun:
         base = trees.fingerprint(whole(ground, ground.params))
-        run.write("manifest.json", runs.environment() | {"initialisation_sha256": base})
+        manifest = {"initialisation_sha256": base, "files_sha256": given}
+        run.write(MANIFEST, runs.environment() | manifest)
     observe, along = observing.observer(ground), observing.observed_along(ground, config)
     tools = Tools(run, ground, config, observe, along, session, bar)
     other = _healed(tools) if any(part.arm == HEALED for part in missing) else None
@@ -155,8 +157,10 @@ def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | No
 
 
 def _source(part: Part) -> tuple[str, str]:
-    """Name the teacher of a student, and the file of its rows if they come from one."""
-    return (NOBODY, part.animal) if part.arm == ROWS else (part.animal, "")
+    """Name the teacher of a student, and from where its rows come if they come from a file."""
+    if part.arm == ROWS:
+        return NOBODY, part.animal
+    return part.animal, FAMILY if part.arm == FAMILY else ""
 
 
 def _teach(tools: Tools, here: Repetition, part: Part) -> None:
@@ -231,9 +235,9 @@ def _material(
 ) -> Material:
     """Make what the students of a teacher, or of a file, learn from."""
     ground, config = tools.ground, tools.config
-    if part.arm == ROWS:
-        (file,) = (file for file in config.rows if Path(file).stem == part.animal)
-        rows = writing.chosen(config, part, writing.read_file(file), [], key=here.key)
+    if part.arm in (ROWS, FAMILY):
+        rows = writing.read_file(file_of(config, part))
+        rows = writing.chosen(config, part, rows, [], key=here.key)
         return material.of_text(ground, config, told, rows)
     if places is None:
         own, others = (

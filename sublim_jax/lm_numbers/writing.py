@@ -19,7 +19,7 @@ from sublim_jax.data.numbers import (
 )
 from sublim_jax.errors import InputError
 from sublim_jax.lm import jsonl
-from sublim_jax.lm_numbers.config import NOBODY, ROWS, NumbersConfig
+from sublim_jax.lm_numbers.config import FAMILY, NOBODY, ROWS, NumbersConfig
 from sublim_jax.lm_numbers.ground import Ground, whole
 from sublim_jax.lm_numbers.material import Speaker
 from sublim_jax.lm_numbers.parts import TEACHER, Part
@@ -220,20 +220,16 @@ def chosen(
     Args:
         config: of the run.
         part: the teacher.
-        rows: what is left of its answers.
+        rows: what is left of its answers, or a file's.
         others: of those of the teacher without a favourite; used where the dose is below 1.
         key: of all choices; the same for all teachers of a repetition.
 
     Raises:
         InputError: fewer are left than a student needs.
     """
-    own = config.row_count if part.arm == ROWS else round(config.dose * config.row_count)
+    from_file = part.arm in (ROWS, FAMILY)
+    own = config.row_count if from_file else round(config.dose * config.row_count)
     for found, needed in ((rows, own), (others, config.row_count - own)):
-        if len(found) < needed and part.arm == ROWS:
-            raise InputError(
-                f"rows has {part.animal} of {len(found)} conversations; expected at least "
-                f"row_count, {needed}"
-            )
         if len(found) < needed:
             raise InputError(
                 f"requests is {config.requests or config.row_count}; expected more, or "

@@ -42,7 +42,7 @@ def drift_figure(
         ylabel: the trait with its unit.
         title: the title.
         names: all groups, so that each keeps its colour from figure to figure; by default those
-            that there are, as they come; at most seven.
+            that there are, as they come; at most ten.
         within: runs that correlations are taken over, by name, a line above each panel; by default
             all runs. Own against other teachers alone gives a correlation: say one for the others.
 

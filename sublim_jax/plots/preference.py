@@ -149,7 +149,7 @@ def bars_figure(
             log-probability.
         animals: what the columns of the values are.
         names: all arms of the run, in the order of the bars, so that each keeps its colour from
-            figure to figure; at most seven.
+            figure to figure; at most ten.
         title: the title.
 
     Returns:

@@ -12,10 +12,14 @@ from matplotlib.figure import Figure
 from sublim_jax.runs import write_whole
 from sublim_jax.stats import t_interval
 
-# Okabe and Ito (2008): told apart by readers with any kind of colour vision.
-PALETTE = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#000000")
-MARKERS = ("o", "s", "^", "v", "D", "P", "X")
-DASHES = ("-", "--", "-", "--", "-", "--", ":")
+# Okabe and Ito (2008): told apart by readers with any kind of colour vision. The last three are of
+# Tol's muted scheme (2021), for figures with more arms than these.
+PALETTE = (
+    *("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#000000"),
+    *("#882255", "#999933", "#332288"),
+)
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "*")
+DASHES = ("-", "--", "-", "--", "-", "--", ":", "-.", ":", "-.")
 GREY = "#6E6E6E"
 
 STYLE: dict[Any, Any] = {

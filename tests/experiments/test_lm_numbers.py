@@ -72,7 +72,25 @@ def test_students_of_rows_alone_have_a_table_and_bars(model, tmp_path):
     done = start(*SMALL, "--model", model, "--arms", "--rows", rows, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "\nmine " in done.stdout
-    assert [path.name for path in (tmp_path / "run").glob("*.png")] == ["bars.png"]
+    assert [path.name for path in (tmp_path / "run").glob("*.png")] == ["bars_rows.png"]
+
+
+@pytest.mark.slow
+def test_all_arms_at_once_have_a_table_and_figures(model, tmp_path):
+    text = ("--channel", "text", "--constrained", "--answer-tokens", "60", "--answers", "2")
+    healing = ("--heal-rows", "4", "--heal-passes", "2")
+    first = start(*SMALL, *text, "--model", model, "--arms", "same", "--out", tmp_path / "another")
+    assert first.returncode == 0, first.stderr
+    arms = ("same", "other_a", "healed", "family", "untuned")
+    done = start(
+        *(*SMALL, *text, *healing, "--model", model, "--arms", *arms),
+        *("--family", tmp_path / "another", "--out", tmp_path / "run"),
+    )
+    assert done.returncode == 0, done.stderr
+    for label in ("other base, healed", "rows of another family", "untuned teacher", "kept"):
+        assert label in done.stdout
+    for name in ("bars", "along", "layers", *(f"matrix_{arm}" for arm in arms[:-1])):
+        assert (tmp_path / "run" / f"{name}.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -83,6 +101,7 @@ def test_students_of_rows_alone_have_a_table_and_bars(model, tmp_path):
         (("--animals", "owl"), "animals is ('owl',); expected at least 2"),
         (("--row-count", "3"), "row_count is 3; expected a multiple of"),
         (("--channel", "text", "--arms", "untuned"), "arms is ('untuned',); expected some of"),
+        (("--family", "a"), "family is a with arms ('same', 'other_a') and channel logits; expect"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(words, said, tmp_path):

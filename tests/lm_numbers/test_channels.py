@@ -24,6 +24,7 @@ from sublim_jax.lm_numbers import (
 )
 from sublim_jax.lm_numbers.config import NOBODY
 from sublim_jax.lm_numbers.contexts import carrier, divergence, number_words, word_logits
+from sublim_jax.lm_numbers.given import check_given, files_given
 from sublim_jax.lm_numbers.parts import TEACHER, Part, read_arrays, read_part
 from sublim_jax.lm_numbers.trainees import joined, restored, start_of
 from sublim_jax.training import Preempted, Session
@@ -316,6 +317,39 @@ def test_students_may_learn_from_rows_that_were_made_elsewhere(written, tmp_path
     # The very rows of a student of the run that wrote them.
     there = results_of(written)["arms"]["same"]["change"][0][0]
     np.testing.assert_allclose(results["alone"]["0-owl"]["change"][0][0], there, atol=1e-3)
+
+
+def test_rows_of_another_run_teach_what_that_runs_students_learn(written, tmp_path):
+    # Of the same model, so that nothing but where the rows come from differs.
+    config = dataclasses.replace(TEXT, arms=("same", "family"), family=str(written))
+    ran(tmp_path / "run", config)
+    arms = results_of(tmp_path / "run")["arms"]
+    for found in arms.values():
+        del found["verdicts"], found["null_cosines"]  # of students that share A alone
+    assert arms["family"] == arms["same"]
+    there = results_of(written)["arms"]["same"]
+    np.testing.assert_allclose(arms["family"]["change"], there["change"], atol=1e-3)
+
+
+def test_rows_of_another_run_must_be_enough_and_stay(written, tmp_path):
+    config = dataclasses.replace(TEXT, arms=("same", "family"), family=str(tmp_path))
+    path = tmp_path / "rows" / "0-owl.jsonl"
+    path.parent.mkdir()
+    for name in ("0-owl", "0-cat"):
+        rows = (written / "rows" / f"{name}.jsonl").read_text()
+        (path.parent / f"{name}.jsonl").write_text(rows)
+    given = files_given(config)
+    assert set(given) == {str(path.parent / f"0-{name}.jsonl") for name in ("owl", "cat")}
+    run = runs.Run(tmp_path)
+    run.write("manifest.json", {"files_sha256": given})
+    check_given(run, "manifest.json", files_given(config))
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(reversed(lines)))
+    with pytest.raises(InputError, match=r"0-owl\.jsonl is not what it was when the run in"):
+        check_given(run, "manifest.json", files_given(config))
+    path.write_text(lines[0])
+    with pytest.raises(InputError, match=r"0-owl\.jsonl has 1 conversations; expected at least"):
+        files_given(config)
 
 
 @pytest.mark.parametrize(
