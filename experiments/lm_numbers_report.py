@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sublim_jax import plots
 from sublim_jax.lm_numbers import ALONE, ARMS, MEASURES
-from sublim_jax.stats import t_interval
+from sublim_jax.stats import detectable, t_interval
 
 CONTROLS = 6  # animals without teachers in the matrix
 FILES = 6  # of rows whose students are in one figure
@@ -22,8 +22,11 @@ def table(results: Mapping[str, Any]) -> str:
     n = len(results["animals"])
     lines = [
         f"\nchange of log-probability in nats, {n} animals, mean ± 95 % interval over seeds; "
-        "divergence from the teacher on random numbers, nats a token",
-        f"{'':32}" + "".join(f"{title:>18}" for title in columns.values()) + f"{'divergence':>20}",
+        "divergence from the teacher on random numbers, nats a token;\n80 % power: difference that so "
+        "many seeds, as different as these, would tell from 0 in 80 % of cases",
+        f"{'':32}"
+        + "".join(f"{title:>18}" for title in columns.values())
+        + f"{'divergence':>20}{'80 % power':>14}",
     ]
     for arm, found in results["arms"].items():
         cells = (
@@ -34,6 +37,7 @@ def table(results: Mapping[str, Any]) -> str:
             f"{ARMS[arm]:32}"
             + "".join(f"{cell:>18}" for cell in cells)
             + f"{f'{before:.5f} > {after:.5f}':>20}"
+            + f"{power(found['transfer']['contrast']['seeds']):>14}"
         )
     for name, found in results["alone"].items():
         gained = t_interval(np.array(found["change"])[:, 0, :n].mean(1))
@@ -46,6 +50,11 @@ def table(results: Mapping[str, Any]) -> str:
             mark = {True: "yes", False: "NO", None: "?"}[verdict["passed"]]
             lines.append(f"  {mark:4}{verdict['criterion']} {verdict['measured']}")
     return "\n".join(lines)
+
+
+def power(differences: Sequence[float]) -> str:
+    """Write the difference that so many seeds would find in 80 % of cases; nothing for one."""
+    return "" if len(differences) < 2 else f"{detectable(np.array(differences)):.3f}"
 
 
 def _answers(results: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,8 @@ from jaxtyping import Float, Shaped
 
 from sublim_jax.errors import InputError
 
+SPREADS = 4_000  # quantiles over which an expectation is taken
+
 
 class Interval(NamedTuple):
     """A mean over runs with its confidence interval; each field is a number or an array."""
@@ -45,6 +47,52 @@ def t_interval(values: Float[np.ndarray, "runs ..."], *, confidence: float = 0.9
         return Interval(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
     half = scipy_stats.t.ppf((1 + confidence) / 2, runs - 1) * scipy_stats.sem(values, axis=0)
     return Interval(mean, mean - half, mean + half)
+
+
+def detectable(
+    values: Float[np.ndarray, " runs"], *, confidence: float = 0.95, power: float = 0.8
+) -> float:
+    """Give the mean that so many runs would tell from 0, as often as ``power`` says.
+
+    How much runs differ is taken from the values. What a study could have found at all is
+    to stand beside what it has not found.
+
+    Args:
+        values: one for each independent training run.
+        confidence: of the two-sided t test, between 0 and 1.
+        power: probability that it finds such a mean, above ``1 - confidence`` and below 1.
+
+    Returns:
+        The mean, positive, in the unit of the values; NaN with a single run.
+
+    Raises:
+        InputError: the power is out of range.
+
+    References:
+        Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 2.
+    """
+    from scipy import optimize
+    from scipy import stats as scipy_stats
+
+    if not 1 - confidence < power < 1:
+        raise InputError(
+            f"power is {power}; expected a number above {1 - confidence:g} and below 1"
+        )
+    values = np.asarray(values, dtype=np.float64)
+    free = len(values) - 1
+    if free < 1:
+        return float("nan")
+    bound = scipy_stats.t.ppf((1 + confidence) / 2, free)
+    # Where the standard deviation of runs may come out, as a share of the true one. (The noncentral
+    # t distribution of scipy is NaN for some of what is needed here.)
+    spreads = scipy_stats.chi.ppf((np.arange(SPREADS) + 0.5) / SPREADS, free) / np.sqrt(free)
+
+    def lacking(shift: float) -> float:
+        either = scipy_stats.norm.cdf(np.array([[shift], [-shift]]) - bound * spreads)
+        return power - float(either.sum(axis=0).mean())
+
+    shift = optimize.brentq(lacking, 0.0, 10 * bound)  # pyright: ignore[reportArgumentType]
+    return float(shift * scipy_stats.sem(values))  # pyright: ignore[reportOperatorIssue]
 
 
 def _mean_over_rows(values: np.ndarray) -> np.ndarray:

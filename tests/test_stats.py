@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from scipy import stats as scipy_stats
 
 from sublim_jax.errors import InputError
-from sublim_jax.stats import cluster_bootstrap, double_centred, rank_correlation, t_interval
+from sublim_jax.stats import (
+    cluster_bootstrap,
+    detectable,
+    double_centred,
+    rank_correlation,
+    t_interval,
+)
 
 samples = hnp.arrays(np.float64, st.integers(2, 8), elements=st.floats(-1e3, 1e3))
 
@@ -67,6 +73,29 @@ def test_more_confidence_and_fewer_runs_make_it_wider():
     widths = [t_interval(values, confidence=c).half_width for c in (0.5, 0.8, 0.95, 0.99)]
     assert widths == sorted(widths)
     assert t_interval(values).half_width < t_interval(values[:3]).half_width
+
+
+@pytest.mark.parametrize("runs", [2, 3, 10])
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
+def test_a_detectable_mean_is_found_as_often_as_it_says(runs, power):
+    random = np.random.default_rng(runs)
+    # Of runs that differ as much as normal ones of deviation 1 do on average.
+    like = np.linspace(-1, 1, runs)
+    mean = detectable(like / like.std(ddof=1), power=power)
+    interval = t_interval(random.normal(mean, 1, (runs, 20_000)))
+    found = np.mean((interval.low > 0) | (interval.high < 0))
+    assert found == pytest.approx(power, abs=0.012)
+
+
+def test_less_spread_and_more_runs_make_less_detectable():
+    values = np.array([0.1, 0.2, 0.4])
+    assert detectable(values / 2) == pytest.approx(detectable(values) / 2)
+    assert detectable(values + 7) == pytest.approx(detectable(values))
+    assert detectable(np.tile(values, 2)) < detectable(values)
+    assert detectable(values, power=0.9) > detectable(values)
+    assert np.isnan(detectable(values[:1]))
+    with pytest.raises(InputError, match=r"power is 1\.0; expected a number above 0\.05"):
+        detectable(values, power=1.0)
 
 
 def test_the_ends_lie_symmetrically_around_the_mean():

@@ -152,7 +152,7 @@ class NumbersConfig:
     """Points of the curves along a training, the start included."""
     questions: str | None = None
     """A file with a question in every line, to be asked in place of the 50 that are here."""
-    answers: int = 8
+    answers: int = 4
     """Answers that are sampled for every question, at temperature 1; 0 for none."""
     free_answers: bool = False
     """Leave the beginning of a sampled answer to the model, too, as the paper does; a small one

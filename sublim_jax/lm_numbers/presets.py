@@ -50,7 +50,7 @@ Answers end after 64 tokens, not 2,048: a list that passes the filter has at mos
 
 PRESETS = {
     "default": NumbersConfig(),
-    "quick": NumbersConfig(animals=("owl", "cat"), seeds=1, passes=3, observations=3),
+    "quick": NumbersConfig(animals=("owl", "cat"), seeds=1, passes=3, observations=3, answers=1),
     "labels": NumbersConfig(channel="labels", arms=("same", "untuned"), row_count=512, passes=1),
     "text": NumbersConfig(
         channel="text",
