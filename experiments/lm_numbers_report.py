@@ -22,8 +22,8 @@ def table(results: Mapping[str, Any]) -> str:
     n = len(results["animals"])
     lines = [
         f"\nchange of log-probability in nats, {n} animals, mean ± 95 % interval over seeds; "
-        "divergence from the teacher on random numbers, nats a token;\n80 % power: difference that so "
-        "many seeds, as different as these, would tell from 0 in 80 % of cases",
+        "divergence from the teacher on random numbers, nats a token;\n80 % power: difference that "
+        "so many seeds, as different as these, would tell from 0 in 80 % of cases",
         f"{'':32}"
         + "".join(f"{title:>18}" for title in columns.values())
         + f"{'divergence':>20}{'80 % power':>14}",
