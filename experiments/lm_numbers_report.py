@@ -14,34 +14,31 @@ from sublim_jax.stats import detectable, t_interval
 
 CONTROLS = 6  # animals without teachers in the matrix
 FILES = 6  # of rows whose students are in one figure
+COLUMNS = {"own": "own animal", "other": "other animals", "contrast": "difference"}
+HEADS = "".join(f"{title:>18}" for title in COLUMNS.values())
 
 
 def table(results: Mapping[str, Any]) -> str:
     """Lay out what every arm gained, and the verdicts."""
-    columns = {"own": "own animal", "other": "other animals", "contrast": "difference"}
     n = len(results["animals"])
     lines = [
         f"\nchange of log-probability in nats, {n} animals, mean ± 95 % interval over seeds; "
         "divergence from the teacher on random numbers, nats a token;\n80 % power: difference that "
         "so many seeds, as different as these, would tell from 0 in 80 % of cases",
-        f"{'':32}"
-        + "".join(f"{title:>18}" for title in columns.values())
-        + f"{'divergence':>20}{'80 % power':>14}",
+        f"{'':32}" + HEADS + f"{'divergence':>20}{'80 % power':>14}",
     ]
     for arm, found in results["arms"].items():
-        cells = (
-            plus_minus(read_interval(found["transfer"][name]["t"]), "+.3f") for name in columns
-        )
         before, after = (np.mean(found["imitation"][when]) for when in ("before", "after"))
         lines.append(
             f"{ARMS[arm]:32}"
-            + "".join(f"{cell:>18}" for cell in cells)
+            + _gained(found)
             + f"{f'{before:.5f} > {after:.5f}':>20}"
             + f"{power(found['transfer']['contrast']['seeds']):>14}"
         )
     for name, found in results["alone"].items():
         gained = t_interval(np.array(found["change"])[:, 0, :n].mean(1))
         lines.append(f"{ALONE.get(name, name):32}{'':18}{plus_minus(gained, '+.3f'):>18}")
+    lines += _matched(results.get("matched", {}))
     lines += _answers(results)
     lines += _kept(results.get("kept", ()))
     for arm, found in results["arms"].items():
@@ -50,6 +47,24 @@ def table(results: Mapping[str, Any]) -> str:
             mark = {True: "yes", False: "NO", None: "?"}[verdict["passed"]]
             lines.append(f"  {mark:4}{verdict['criterion']} {verdict['measured']}")
     return "\n".join(lines)
+
+
+def _matched(arms: Mapping[str, Any]) -> list[str]:
+    """Say what every arm gained where its students imitate as well as those of all arms do."""
+    if not arms:
+        return []
+    lines = [
+        "\nthe same where all arms have the same imitation loss (on a third of the questions)",
+        f"{'':32}" + HEADS + f"{'at step':>10}",
+    ]
+    for arm, found in arms.items():
+        lines.append(f"{ARMS[arm]:32}{_gained(found)}{np.mean(found['step']):>10.1f}")
+    return lines
+
+
+def _gained(found: Mapping[str, Any]) -> str:
+    intervals = (read_interval(found["transfer"][name]["t"]) for name in COLUMNS)
+    return "".join(f"{plus_minus(interval, '+.3f'):>18}" for interval in intervals)
 
 
 def power(differences: Sequence[float]) -> str:

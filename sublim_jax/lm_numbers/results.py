@@ -11,8 +11,9 @@ from sublim_jax import drift, runs
 from sublim_jax.drift.metrics import quotient
 from sublim_jax.lm_numbers import analysis
 from sublim_jax.lm_numbers.answering import Said, said
-from sublim_jax.lm_numbers.config import NOBODY, UNTUNED, NumbersConfig
+from sublim_jax.lm_numbers.config import FAMILY, NOBODY, UNTUNED, NumbersConfig
 from sublim_jax.lm_numbers.criteria import Cosines, verdicts
+from sublim_jax.lm_numbers.matching import Course, matched
 from sublim_jax.lm_numbers.observing import asked_of
 from sublim_jax.lm_numbers.parts import TEACHER, Arrays, Part, read_part
 from sublim_jax.lm_numbers.writing import counts_of
@@ -40,8 +41,9 @@ def summary(config: NumbersConfig, run: runs.Run, candidates: tuple[str, ...]) -
     Returns:
         By arm, numbers in lists with seeds in front and then students: change of log-probability
         of every candidate (nats, mean over questions), of those after an unseen opening,
-        probability, losses, curves, measures of drift by teacher, transfer and verdicts. With the
-        channel text, by repetition and teacher how many answers were kept, and why others were not.
+        probability, losses, curves, measures of drift by teacher, transfer and verdicts; the
+        transfer at the same loss for all arms, over the questions of the curves. With the channel
+        text, by repetition and teacher how many answers were kept, and why others were not.
     """
     taught = _all(config, run, TEACHER) if config.own_arms else []
     alone = {name: _all(config, run, arm, (name,)) for arm, name in config.alone}
@@ -67,7 +69,25 @@ def summary(config: NumbersConfig, run: runs.Run, candidates: tuple[str, ...]) -
         found["teacher"]["steps"] = _gathered(taught, lambda part: part["steps"][-1])
     if config.writers:
         found["kept"] = _kept(config, run)
+    # Losses on rows of another family are none of the same kind.
+    alike = {arm: own for arm, own in found["arms"].items() if arm != FAMILY}
+    if len(alike) > 1:
+        found["matched"] = _matched(alike, len(config.animals))
     return found
+
+
+def _matched(arms: Mapping[str, Any], animals: int) -> dict[str, Any]:
+    """Give the transfer of every arm where its students have the loss that all arms reach."""
+    courses = {
+        arm: Course(
+            np.asarray(own["curve"]["steps"]), own["curve"]["change"][..., :animals], own["loss"]
+        )
+        for arm, own in arms.items()
+    }
+    return {
+        arm: {"loss": own.loss, "step": own.step, "transfer": analysis.transfer(own.change)}
+        for arm, own in matched(courses).items()
+    }
 
 
 def _all(
