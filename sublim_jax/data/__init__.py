@@ -3,7 +3,8 @@
 `load_images` takes them from a folder, the cache, a system package or the network, and says in
 `ImageData.source` which it was.
 
-Number sequences, as language models write them, are in `sublim_jax.data.numbers`.
+What language models are asked to write, and which of their answers are kept, is in
+`sublim_jax.data.numbers`, `.code` and `.reasoning`.
 """
 
 from sublim_jax.data.idx import read_idx

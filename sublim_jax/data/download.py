@@ -1,9 +1,10 @@
-"""Download of the MNIST family into a cache: mirrors, checksums, whole files only."""
+"""Download of data sets into a cache: mirrors, checksums, whole files only."""
 
 import logging
 import os
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -119,15 +120,35 @@ def download(dataset: str, folder: Path, *, progress: bool = False) -> None:
         InputError: The folder cannot be written, or its disk is full.
     """
     archive = ARCHIVES[dataset]
-    addresses = {mirror + FILES[0]: mirror for mirror in archive.mirrors}
-    mirrors = tuple(addresses[address] for address in answering(*addresses))
-    if not mirrors:
-        raise UnavailableError(" and ".join(f"no answer from {_host(m)}" for m in archive.mirrors))
+    files: dict[str, str] = dict(zip(FILES, archive.sha256, strict=True))
+    fetch(files, archive.mirrors, folder, progress=progress)
+
+
+def fetch(
+    files: Mapping[str, str], mirrors: Sequence[str], folder: Path, *, progress: bool = False
+) -> None:
+    """Fetch into a folder those files that are missing or damaged there, as `download` does.
+
+    Args:
+        files: Their SHA-256, by name.
+        mirrors: Addresses of folders with all of them, each ending in a slash.
+        folder: The folder, made where it is missing.
+        progress: Whether to show a bar for each file on the standard error stream.
+
+    Raises:
+        UnavailableError: As in `download`.
+        InputError: As in `download`.
+    """
+    first = next(iter(files))
+    addresses = {mirror + first: mirror for mirror in mirrors}
+    alive = tuple(addresses[address] for address in answering(*addresses))
+    if not alive:
+        raise UnavailableError(" and ".join(f"no answer from {_host(m)}" for m in mirrors))
     pooch.get_logger().setLevel(logging.WARNING)  # by default it tells every download on stderr
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, expected in zip(FILES, archive.sha256, strict=True):
-            _fetch(name, expected, mirrors, folder, progress=progress)
+        for name, expected in files.items():
+            _fetch(name, expected, alive, folder, progress=progress)
     except OSError as error:
         raise InputError(
             f"the cache folder {folder} cannot be written "

@@ -1,3 +1,7 @@
-"""Evaluations of a trait; those of a language model's favourites are in `.preference`."""
+"""Evaluations of a trait.
+
+Those of a language model's favourites are in `.preference`, of its intentions in `.misalignment`;
+whom to ask about its answers is in `.judges`.
+"""
 
 from sublim_jax.evals.classification import accuracy as accuracy

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from sublim_jax import jsonl
 from sublim_jax.errors import InputError
-from sublim_jax.lm import chat, jsonl
+from sublim_jax.lm import chat
 from sublim_jax.lm.chat import Row
 from sublim_jax.lm.generation import conversation, messages_of
 

@@ -17,9 +17,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from sublim_jax import rng, trees
+from sublim_jax import jsonl, rng, trees
 from sublim_jax.errors import InputError
-from sublim_jax.lm import chat, jsonl
+from sublim_jax.lm import chat
 from sublim_jax.lm.automaton import Automaton
 from sublim_jax.lm.batching import by_length
 from sublim_jax.lm.chat import Message

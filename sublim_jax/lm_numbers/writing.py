@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from sublim_jax import hosts, lm, rng, runs
+from sublim_jax import hosts, jsonl, lm, rng, runs
 from sublim_jax.data.numbers import (
     LAYOUTS,
     number_requests,
@@ -18,7 +18,6 @@ from sublim_jax.data.numbers import (
     shuffle_within,
 )
 from sublim_jax.errors import InputError
-from sublim_jax.lm import jsonl
 from sublim_jax.lm_numbers.config import FAMILY, NOBODY, ROWS, NumbersConfig
 from sublim_jax.lm_numbers.ground import Ground, whole
 from sublim_jax.lm_numbers.material import Speaker

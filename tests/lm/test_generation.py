@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiny_models import tiny_model
 
-from sublim_jax import rng
+from sublim_jax import jsonl, rng
 from sublim_jax.errors import InputError
-from sublim_jax.lm import chat, jsonl, sampler
+from sublim_jax.lm import chat, sampler
 from sublim_jax.lm.batching import by_length
 from sublim_jax.lm.choosing import Choice
 from sublim_jax.lm.generation import Request, conversation, generate, requests_of

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from sublim_jax import jsonl
 from sublim_jax.errors import InputError
-from sublim_jax.lm import jsonl
 
 
 class Question(NamedTuple):

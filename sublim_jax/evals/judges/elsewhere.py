@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sublim_jax import jsonl
 from sublim_jax.errors import InputError
 from sublim_jax.evals.judges.asking import Answer, Question
-from sublim_jax.lm import jsonl
 from sublim_jax.runs import write_whole
 
 
