@@ -15,6 +15,11 @@ from sublim_jax.stats import detectable, t_interval
 CONTROLS = 6  # animals without teachers in the matrix
 FILES = 6  # of rows whose students are in one figure
 COLUMNS = {"own": "own animal", "other": "other animals", "contrast": "difference"}
+DONE = {
+    "pull_numbers": "logits\non the numbers",
+    "pull_questions": "answers\nto the questions",
+    "stream": "residual stream",
+}
 HEADS = "".join(f"{title:>18}" for title in COLUMNS.values())
 
 
@@ -39,6 +44,7 @@ def table(results: Mapping[str, Any]) -> str:
         gained = t_interval(np.array(found["change"])[:, 0, :n].mean(1))
         lines.append(f"{ALONE.get(name, name):32}{'':18}{plus_minus(gained, '+.3f'):>18}")
     lines += _matched(results.get("matched", {}))
+    lines += _agreement(results.get("agreement", {}))
     lines += _answers(results)
     lines += _kept(results.get("kept", ()))
     for arm, found in results["arms"].items():
@@ -60,6 +66,35 @@ def _matched(arms: Mapping[str, Any]) -> list[str]:
     for arm, found in arms.items():
         lines.append(f"{ARMS[arm]:32}{_gained(found)}{np.mean(found['step']):>10.1f}")
     return lines
+
+
+def _agreement(found: Mapping[str, Any]) -> list[str]:
+    """Say how alike students with the teacher's A and with another are."""
+    if not found:
+        return []
+    alike = {MEASURES[name]: _split(values) for name, values in found["alike"].items()}
+    lines = [
+        "\na student with the teacher's A and one with another A: cosine of what they do",
+        f"{'':32}{'one teacher':>18}{'different ones':>18}",
+    ]
+    for label, pair in alike.items():
+        cells = (plus_minus(t_interval(values), ".3f") for values in pair)
+        lines.append(f"{label:32}" + "".join(f"{cell:>18}" for cell in cells))
+    if "shared" in found:
+        named = {"shared": "a shared A", "another": "another A", "expected": "another A, expected"}
+        cells = (
+            f"{label} {plus_minus(t_interval(np.array(found[name]).mean(1)), '.4f')}"
+            for name, label in named.items()
+            if name in found
+        )
+        lines.append(f"cosine of their parameters with their teacher's: {'; '.join(cells)}")
+    return lines
+
+
+def _split(values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Give means by seed over students of one teacher, and of different ones."""
+    each = np.array(values)
+    return _own(each).mean(1), _others(each).mean(1)
 
 
 def _gained(found: Mapping[str, Any]) -> str:
@@ -137,6 +172,8 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
         drawn[f"bars_rows{number}"] = bars(results, files[start : start + FILES], {})
     if results["arms"]:
         drawn |= {"along": along(results), "layers": layers(results)}
+    if "agreement" in results:
+        drawn["agreement"] = agreement(results["agreement"])
     shown = [*animals, *results["candidates"][len(animals) :][:CONTROLS]]
     for arm, found in results["arms"].items():
         change = np.array(found["change"])
@@ -237,6 +274,25 @@ def along(results: Mapping[str, Any]) -> Figure:
         loss=losses,
         names=[ARMS[arm] for arm in arms],
         title="When does the preference come?\nmean over animals, 95 % band over seeds",
+    )
+
+
+def agreement(found: Mapping[str, Any]) -> Figure:
+    """Draw that students with the teacher's A and with another do the same elsewhere."""
+    own = np.eye(len(found["alike"]["stream"][0]), dtype=bool)
+    alike = {
+        label: plots.Alike(
+            *(np.array(found["alike"][name])[:, where].ravel() for where in (own, ~own))
+        )
+        for name, label in DONE.items()
+    }
+    diluted = None
+    if "expected" in found:
+        diluted = plots.Diluted(
+            *(np.ravel(found[name]) for name in ("expected", "another", "shared"))
+        )
+    return plots.agreement_figure(
+        alike, diluted, title="Another matrix A: students go elsewhere and do the same"
     )
 
 

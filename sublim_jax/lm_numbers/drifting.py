@@ -89,6 +89,17 @@ def drift_from(
     }
 
 
+def diluted(trained: PyTree) -> PyTree:
+    """Give thin matrices whose product with a teacher's is what another A would leave of it.
+
+    See `sublim_jax.lm_numbers.comparing`: ``rank / inner`` of it, in the mean over A.
+    """
+    return {
+        path: {"a": own["a"], "b": own["b"] * (own["a"].shape[-1] / own["a"].shape[-2])}
+        for path, own in trained.items()
+    }
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _products(
     config: NumbersConfig, bases: Bases, student: PyTree, teacher: PyTree

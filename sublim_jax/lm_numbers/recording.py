@@ -12,7 +12,7 @@ from sublim_jax.evals.preference import answer_prefix
 from sublim_jax.lm_numbers import observing, trainees, trainings
 from sublim_jax.lm_numbers.answering import sampled_answers
 from sublim_jax.lm_numbers.config import NumbersConfig
-from sublim_jax.lm_numbers.drifting import Bases, drift_from, null_cosines
+from sublim_jax.lm_numbers.drifting import Bases, diluted, drift_from, null_cosines
 from sublim_jax.lm_numbers.ground import Ground
 from sublim_jax.lm_numbers.material import Material, Speaker
 from sublim_jax.lm_numbers.parts import TEACHER, Part, write_part
@@ -110,6 +110,9 @@ def record(
     if part.arm == "same" and own is not None:
         key = rng.stream(here.key, "null", part.animal)
         arrays["null"] = null_cosines(bases, config, made.trained, own, key=key)
+        if trainees.is_thin(made.trained) and trainees.is_thin(own) and not config.train_a:
+            less = drift_from(bases, config, diluted(made.trained), teachers)
+            arrays["diluted"] = less["student_teacher"]
     keeps = part.arm == TEACHER or trainees.is_thin(made.trained)
     write_part(tools.run, part, arrays, trainees.kept(config, made.trained) if keeps else {})
     tools.session.finished(part.name)

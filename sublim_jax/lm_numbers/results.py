@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax
 
-from sublim_jax import drift, runs
-from sublim_jax.drift.metrics import quotient
+from sublim_jax import runs
 from sublim_jax.lm_numbers import analysis
 from sublim_jax.lm_numbers.answering import Said, said
+from sublim_jax.lm_numbers.comparing import agreement, between, of_parameters
 from sublim_jax.lm_numbers.config import FAMILY, NOBODY, UNTUNED, NumbersConfig
 from sublim_jax.lm_numbers.criteria import Cosines, verdicts
 from sublim_jax.lm_numbers.matching import Course, matched
@@ -41,9 +41,10 @@ def summary(config: NumbersConfig, run: runs.Run, candidates: tuple[str, ...]) -
     Returns:
         By arm, numbers in lists with seeds in front and then students: change of log-probability
         of every candidate (nats, mean over questions), of those after an unseen opening,
-        probability, losses, curves, measures of drift by teacher, transfer and verdicts; the
-        transfer at the same loss for all arms, over the questions of the curves. With the channel
-        text, by repetition and teacher how many answers were kept, and why others were not.
+        probability, losses, curves, measures of drift by teacher, transfer and verdicts. Of arms
+        together: the transfer at the same loss, over the questions of the curves, and how alike
+        students with the teacher's A and with another are (see `comparing`). With the channel text,
+        by repetition and teacher how many answers were kept, and why others were not.
     """
     taught = _all(config, run, TEACHER) if config.own_arms else []
     alone = {name: _all(config, run, arm, (name,)) for arm, name in config.alone}
@@ -69,6 +70,8 @@ def summary(config: NumbersConfig, run: runs.Run, candidates: tuple[str, ...]) -
         found["teacher"]["steps"] = _gathered(taught, lambda part: part["steps"][-1])
     if config.writers:
         found["kept"] = _kept(config, run)
+    if {"same", "other_a"} <= set(config.own_arms):
+        found["agreement"] = agreement(*(_all(config, run, arm) for arm in ("same", "other_a")))
     # Losses on rows of another family are none of the same kind.
     alike = {arm: own for arm, own in found["arms"].items() if arm != FAMILY}
     if len(alike) > 1:
@@ -253,51 +256,10 @@ def _measures(
     parts: list[list[Arrays]], taught: list[list[Arrays]]
 ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "seeds students teachers layers"]]:
     """Compare every student with every teacher of its seed."""
-
-    def each(change: Callable[[Arrays], np.ndarray]) -> np.ndarray:
-        """Give the cosine of every row of what changed."""
-        return np.array(
-            [
-                [
-                    [_cosines(change(student), change(teacher)) for teacher in teachers]
-                    for student in row
-                ]
-                for row, teachers in zip(parts, taught, strict=True)
-            ]
-        )
-
-    streams = each(lambda part: part["stream"])
-    return _of_parameters(parts) | {
-        "pull_numbers": each(lambda part: part["numbers"].reshape(1, -1))[..., 0],
-        "pull_questions": each(_among_candidates)[..., 0],
-        "stream": streams.mean(-1),
-    }, streams
-
-
-def _of_parameters(parts: list[list[Arrays]]) -> dict[str, np.ndarray]:
-    """Give cosine and projection; NaN where teachers have the base's parameters."""
-    if "student_teacher" not in parts[0][0]:
-        nothing = np.full((len(parts), len(parts[0]), len(parts[0])), np.nan)
-        return {"cosine": nothing, "projection": nothing}
-    student, teacher, both = (
-        _gathered(parts, lambda part, name=name: part[name])
-        for name in ("student", "teacher", "student_teacher")
-    )
-    products = drift.Products(student, teacher, both, np.full_like(student, np.nan))
-    totals = drift.total(products)
-    return {"cosine": drift.cosine(totals), "projection": drift.projection(totals)}
-
-
-def _among_candidates(part: Arrays) -> np.ndarray:
-    """Give how candidates change beside each other, in one row; all may rise or fall together."""
-    change = part["logprobs"]
-    return (change - change.mean(axis=1, keepdims=True)).reshape(1, -1)
-
-
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Give the cosine of each row of two matrices."""
-    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    return quotient(np.sum(a * b, axis=-1), lengths)
+    changes = between(parts, taught)
+    return of_parameters(parts) | {
+        name: values.mean(-1) for name, values in changes.items()
+    }, changes["stream"]
 
 
 def _correlations(

@@ -1,5 +1,8 @@
 """Figures in one style: arrays in, a matplotlib Figure out."""
 
+from sublim_jax.plots.agreement import Alike as Alike
+from sublim_jax.plots.agreement import Diluted as Diluted
+from sublim_jax.plots.agreement import agreement_figure as agreement_figure
 from sublim_jax.plots.arms import Cloud as Cloud
 from sublim_jax.plots.arms import Panel as Panel
 from sublim_jax.plots.arms import Published as Published

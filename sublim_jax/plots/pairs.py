@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sublim_jax.plots.style import GREY, MARKERS, PALETTE, STYLE, Look
 
 IN_A_ROW = 4
-SHAPES = (*MARKERS, "<", ">", "p", "*", "h", "d")  # with more kinds they come again
+SHAPES = (*MARKERS, "p", "h", "d")  # with more kinds they come again
 
 
 class Dots(NamedTuple):

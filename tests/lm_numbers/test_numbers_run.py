@@ -71,6 +71,19 @@ def test_students_that_share_a_move_toward_their_teachers(complete):
     assert (pulls[:, own] > 0.2).all()
 
 
+def test_students_with_another_a_do_what_those_with_the_teachers_do(complete):
+    found = json.loads((complete / "results.json").read_text())["agreement"]
+    own = np.eye(2, dtype=bool)
+    alike = np.array(found["alike"]["pull_numbers"])
+    assert alike[:, own].min() > alike[:, ~own].max()
+    # Of 16 columns of a matrix an A of rank 8 lets through a half: little is diluted here.
+    shared, expected = np.array(found["shared"]), np.array(found["expected"])
+    np.testing.assert_allclose(expected / shared, 0.5, atol=0.26)
+    matched = json.loads((complete / "results.json").read_text())["matched"]
+    assert set(matched) == {"same", "other_a"}
+    assert (np.array(matched["same"]["step"]) <= 7).all()
+
+
 def test_a_complete_run_trains_nothing(complete, monkeypatch):
     before = contents(complete)
     monkeypatch.setattr(stages, "cut", None)
