@@ -45,6 +45,7 @@ CHECKS = (
     "init_perturbation",
     "nulls",
     "permuted_units",
+    "another_adapter",
     "sampled_snr",
     "fixed_samples",
     "conditioning",
