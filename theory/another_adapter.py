@@ -104,7 +104,7 @@ def whole(given: Problem, a: Thin, b: Thin) -> PyTree:
     }
 
 
-def train(given: Problem, a: Thin, loss: Callable[[PyTree], Array], steps: int) -> Thin:
+def train(given: Problem, a: Thin, loss: Callable[[PyTree], Array], steps: int) -> PyTree:
     """Train B by Adam from zero; ``loss`` is of all parameters. Traceable."""
     optimizer = optax.adam(RATE)
     start = {
@@ -113,7 +113,7 @@ def train(given: Problem, a: Thin, loss: Callable[[PyTree], Array], steps: int) 
     }
     slope = jax.grad(lambda b: loss(moved(given.init, 1.0, whole(given, a, b))))
 
-    def step(carry: tuple[Thin, Any], _: None) -> tuple[tuple[Thin, Any], None]:
+    def step(carry: tuple[PyTree, Any], _: None) -> tuple[tuple[PyTree, Any], None]:
         b, state = carry
         updates, state = optimizer.update(slope(b), state)
         return (optax.apply_updates(b, updates), state), None
@@ -258,12 +258,14 @@ def long(given: Problem) -> tuple[Long, float]:
     @jax.vmap
     def measured(by: PyTree) -> tuple[Array, Array, Array]:
         after, before = outputs(given, moved(given.init, 1.0, by)), outputs(given, given.init)
-        return trees.cosine(by, teacher), *map(jnp.subtract, after, before)
+        noise, digits = jax.tree.map(jnp.subtract, after, before)
+        return trees.cosine(by, teacher), noise, digits
 
     accuracy = [
         given.accuracy(moved(given.init, 1.0, trees.take(students, i))) for i in range(1 + TRAINED)
     ]
-    return Long(*measured(students), np.array(accuracy)), given.accuracy(goal)
+    cosine, noise, digits = measured(students)
+    return Long(cosine, noise, digits, np.array(accuracy)), given.accuracy(goal)
 
 
 def check(seed: int) -> claims.Report:
