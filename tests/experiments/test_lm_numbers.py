@@ -101,7 +101,7 @@ def test_all_arms_at_once_have_a_table_and_figures(model, tmp_path):
         (("--animals", "owl"), "animals is ('owl',); expected at least 2"),
         (("--row-count", "3"), "row_count is 3; expected a multiple of"),
         (("--channel", "text", "--arms", "untuned"), "arms is ('untuned',); expected some of"),
-        (("--family", "a"), "family is a with arms ('same', 'other_a') and channel logits; expect"),
+        (("--family", "a"), "family is a with arms ('same', 'other_a')"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(words, said, tmp_path):
