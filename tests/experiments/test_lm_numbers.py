@@ -1,5 +1,6 @@
 """The language-model experiment as a user meets it: a command, its files, its refusals."""
 
+import dataclasses
 import functools
 import json
 
@@ -76,7 +77,9 @@ def test_students_of_rows_alone_have_a_table_and_bars(model, tmp_path):
 
 
 @pytest.mark.slow
-def test_all_arms_at_once_have_a_table_and_figures(model, tmp_path):
+def test_all_arms_at_once_have_a_table_and_figures(tmp_path):
+    model, (config, *rest) = tmp_path / "model", tiny_model()
+    lm.save(model, dataclasses.replace(config, context=640), *rest)
     text = ("--channel", "text", "--constrained", "--answer-tokens", "60", "--answers", "2")
     healing = ("--heal-rows", "4", "--heal-passes", "2")
     first = start(*SMALL, *text, "--model", model, "--arms", "same", "--out", tmp_path / "another")
