@@ -129,7 +129,7 @@ def said(
     return Said(
         hits={animal: found.rate for animal, found in rates.items()},
         among_valid={animal: found.among_valid for animal, found in rates.items()},
-        valid=1 - distribution.get("", 0.0),
+        valid=max(0.0, 1 - distribution.get("", 0.0)),
         distribution=distribution,
         shift=None
         if base is None

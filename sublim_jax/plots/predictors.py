@@ -164,7 +164,9 @@ def layers_figure(
                 )
             look = look_of[name]
             band(axes, np.asarray(layers), t_interval(values), look, name)
-            axes.plot(layers, np.transpose(values), "-", color=look.color, lw=0.6, alpha=0.5)
+            # A line through a single layer would not be seen.
+            each = "-" if len(layers) > 1 else look.marker
+            axes.plot(layers, np.transpose(values), each, color=look.color, lw=0.6, alpha=0.5)
         if trained_from is not None:
             axes.axvline(trained_from, color=GREY, lw=1, ls=":", label="first trained layer")
         axes.set(xlabel="layer", ylabel=ylabel)

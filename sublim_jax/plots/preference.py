@@ -176,6 +176,8 @@ def bars_figure(
                 axes.set_yscale("log", nonpositive="clip")
             else:
                 axes.axhline(0, color=GREY, lw=0.8)
+            if not any(np.any(values) for values in panel.values.values()):
+                axes.set_ylim(0, 1)  # nothing anywhere: not so many times 1e-17
             for between in np.arange(1, len(animals)) - 0.5:
                 axes.axvline(between, color="#E4E4E4", lw=0.8)
         grid[-1].set_xticks(range(len(animals)), animals)
@@ -223,7 +225,9 @@ def _key(figure: Figure, grid: Sequence[Axes], names: Sequence[str]) -> None:
     dot = grid[0].plot([], [], "o", ms=3, color=GREY, mec="white", mew=0.4)[0]
     arms = {name: known[name] for name in names if name in known}
     entries = {**arms, "95 % interval over seeds": bar, "one seed": dot}
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4)
+    # Long names of many arms would not fit side by side.
+    columns = 4 if len(entries) <= 8 else 3
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
 
 
 def along_figure(
