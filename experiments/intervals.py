@@ -1,10 +1,10 @@
 """Intervals as results files hold them and as tables write them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sublim_jax.stats import Interval
+from sublim_jax.stats import Interval, detectable
 
 
 def read_interval(written: Mapping[str, float | None]) -> Interval:
@@ -21,3 +21,8 @@ def plus_minus(interval: Interval, form: str = ".3f") -> str:
     """
     half = "" if np.isnan(interval.half_width) else f" ± {interval.half_width:{form.lstrip('+')}}"
     return f"{interval.mean:{form}}{half}"
+
+
+def power(differences: Sequence[float]) -> str:
+    """Write the difference that so many seeds would find in 80 % of cases; nothing for one."""
+    return "" if len(differences) < 2 else f"{detectable(np.array(differences)):.3f}"

@@ -24,9 +24,8 @@ from typing import Any
 
 import cli
 import numpy as np
-from intervals import plus_minus
+from intervals import plus_minus, power
 from lm_numbers import Options, filled
-from lm_numbers_report import power
 from matplotlib.figure import Figure
 
 from sublim_jax import hosts, lm_numbers, plots, runs

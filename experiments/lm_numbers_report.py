@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from intervals import plus_minus, read_interval
+from intervals import plus_minus, power, read_interval
 from matplotlib.figure import Figure
 
 from sublim_jax import plots
 from sublim_jax.lm_numbers import ALONE, ARMS, MEASURES
-from sublim_jax.stats import detectable, t_interval
+from sublim_jax.stats import t_interval
 
 CONTROLS = 6  # animals without teachers in the matrix
 FILES = 6  # of rows whose students are in one figure
@@ -100,11 +100,6 @@ def _split(values: Any) -> tuple[np.ndarray, np.ndarray]:
 def _gained(found: Mapping[str, Any]) -> str:
     intervals = (read_interval(found["transfer"][name]["t"]) for name in COLUMNS)
     return "".join(f"{plus_minus(interval, '+.3f'):>18}" for interval in intervals)
-
-
-def power(differences: Sequence[float]) -> str:
-    """Write the difference that so many seeds would find in 80 % of cases; nothing for one."""
-    return "" if len(differences) < 2 else f"{detectable(np.array(differences)):.3f}"
 
 
 def _answers(results: Mapping[str, Any]) -> list[str]:

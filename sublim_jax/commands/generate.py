@@ -127,10 +127,7 @@ class Generate:
                 print()
             printed = ""
             for found in writer.stream(prompt, rng.stream(key, 0, sample)):
-                tokens = found.tokens[: len(found.tokens) - found.ended]
-                text = tokenizer.decode(
-                    tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-                )
+                text = found.text(tokenizer)
                 print(text[len(printed) :].rstrip(UNFINISHED), end="", flush=True)
                 printed = text.rstrip(UNFINISHED)
             print()

@@ -93,7 +93,12 @@ def cache_folder(dataset: str, cache_dir: Path | None = None) -> Path:
 
 def is_cached(dataset: str, folder: Path) -> bool:
     """Say whether `folder` holds the four files of `dataset`, each with the right SHA-256."""
-    for name, expected in zip(FILES, ARCHIVES[dataset].sha256, strict=True):
+    return are_whole(_files(dataset), folder)
+
+
+def are_whole(files: Mapping[str, str], folder: Path) -> bool:
+    """Say whether `folder` holds all files, each with the SHA-256 that stands at its name."""
+    for name, expected in files.items():
         path = folder / name
         # os.access is False, not an error, where a folder on the way may not be entered.
         if not os.access(path, os.R_OK) or not path.is_file():
@@ -119,9 +124,11 @@ def download(dataset: str, folder: Path, *, progress: bool = False) -> None:
             right SHA-256.
         InputError: The folder cannot be written, or its disk is full.
     """
-    archive = ARCHIVES[dataset]
-    files: dict[str, str] = dict(zip(FILES, archive.sha256, strict=True))
-    fetch(files, archive.mirrors, folder, progress=progress)
+    fetch(_files(dataset), ARCHIVES[dataset].mirrors, folder, progress=progress)
+
+
+def _files(dataset: str) -> dict[str, str]:
+    return dict(zip(FILES, ARCHIVES[dataset].sha256, strict=True))
 
 
 def fetch(

@@ -198,16 +198,11 @@ def _keys(key: Array, rows: Array) -> Array:
 
 
 def _line(tokenizer: Any, request: Request, sample: int, found: Sample) -> dict[str, Any]:
-    text = tokenizer.decode(
-        found.tokens[: len(found.tokens) - found.ended],
-        skip_special_tokens=True,
-        clean_up_tokenization_spaces=False,
-    )
     return {
         "id": request.id,
         "sample": sample,
         "messages": request.messages,
-        "completion": text,
+        "completion": found.text(tokenizer),
         "tokens": found.tokens,
         # As few digits as tell a float32.
         "logprobs": [float(str(logprob)) for logprob in found.logprobs],

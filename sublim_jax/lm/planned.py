@@ -139,40 +139,30 @@ def described_params(
     return parallel.described(params, "frozen")
 
 
-def planned_reading(
+def planned_sampling(
     config: DecoderConfig, parallel: MeshParallel, written: Written, *, dtype: Any = jnp.bfloat16
-) -> Planned:
-    """Describe how the sampler reads the prompts of a batch and chooses the first tokens.
+) -> tuple[Planned, Planned]:
+    """Describe how the sampler reads a batch, and how it writes one more token of every text.
 
     Args:
         config: the shape of the decoder.
         parallel: how its parameters lie, and how rows are spread.
         written: the batch.
         dtype: of the parameters.
-    """
-    params = _laid_out(config, parallel, dtype)
-    step = beginner(config, Choice(), rounded(written.tokens), parallel.groups)
-    return _planned(parallel, written, step, _reading(config, parallel, params, written))
 
-
-def planned_writing(
-    config: DecoderConfig, parallel: MeshParallel, written: Written, *, dtype: Any = jnp.bfloat16
-) -> Planned:
-    """Describe how the sampler writes one more token of every text of a batch.
-
-    Args:
-        config: the shape of the decoder.
-        parallel: how its parameters lie, and how rows are spread.
-        written: the batch.
-        dtype: of the parameters.
+    Returns:
+        Reading the prompts and choosing the first tokens; and writing.
     """
     params = _laid_out(config, parallel, dtype)
     begin = beginner(config, Choice(), rounded(written.tokens), parallel.groups)
     reading = _reading(config, parallel, params, written)
     state: State = _result(begin, *reading)
     arguments = (*reading[:2], state, jax.ShapeDtypeStruct((), jnp.int32))
-    planned = _planned(parallel, written, goer(config, Choice()), arguments)
-    return planned._replace(looped=True, turns=CHUNK)
+    writing = _planned(parallel, written, goer(config, Choice()), arguments)
+    return (
+        _planned(parallel, written, begin, reading),
+        writing._replace(looped=True, turns=CHUNK),
+    )
 
 
 def _planned(

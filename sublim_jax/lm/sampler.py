@@ -8,7 +8,7 @@ they lie: a token is little to send, all that it is multiplied with is much.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,14 @@ class Sample(NamedTuple):
     tokens: Int[np.ndarray, " length"]
     logprobs: Float[np.ndarray, " length"]
     ended: bool
+
+    def text(self, tokenizer: Any) -> str:
+        """Decode it, without the token that ended it and without other special ones."""
+        return tokenizer.decode(
+            self.tokens[: len(self.tokens) - self.ended],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -99,7 +99,7 @@ def sampled_answers(
         parallel=ground.parallel,
         key=key,
     )
-    texts = [_text(ground, sample) for sample in found]
+    texts = [sample.text(ground.tokenizer) for sample in found]
     return [texts[at : at + samples] for at in range(0, len(texts), samples)]
 
 
@@ -144,11 +144,3 @@ def _by_question(asked: Sequence[str], texts: Texts) -> dict[str, Sequence[str]]
             "that differ"
         )
     return dict(zip(asked, texts, strict=True))
-
-
-def _text(ground: Ground, sample: lm.Sample) -> str:
-    return ground.tokenizer.decode(
-        sample.tokens[: len(sample.tokens) - sample.ended],
-        skip_special_tokens=True,
-        clean_up_tokenization_spaces=False,
-    )

@@ -4,8 +4,8 @@ Students of one teacher that have other thin matrices A move elsewhere and do th
 moves a matrix by ``G A^T A``, with G the gradient of the whole matrix (Hu et al. 2021,
 arXiv 2106.09685): A lets through a random part of it. For the teacher's displacement ``B A`` the
 mean of ``<G A'^T A', B A>`` over other A' is ``rank / inner`` of the same product with A, so that
-the cosine is diluted by this number. What an output sees of ``G A^T A`` depends little on A: the
-tangent kernel is about the same.
+the cosine is diluted by this number. What an output sees of ``G A^T A`` depends little on A where
+there are many columns of A in all matrices together; ``theory/another_adapter.py`` says how little.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -17,9 +17,8 @@ from sublim_jax.lm.packing import Packed
 from sublim_jax.lm.planned import (
     Learned,
     Written,
-    planned_reading,
+    planned_sampling,
     planned_step,
-    planned_writing,
 )
 from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm.sizes import shape_of
@@ -122,9 +121,8 @@ def training(
 
 def writing(here: Here, batch: Written) -> tuple[Planned, Planned]:
     """Describe how prompts are read, and how one more token is written after each."""
-    arguments, beside = (here.model, here.parallel, batch), _beside_writing(here)
-    reading = planned_reading(*arguments, dtype=here.dtype)
-    going_on = planned_writing(*arguments, dtype=here.dtype)
+    reading, going_on = planned_sampling(here.model, here.parallel, batch, dtype=here.dtype)
+    beside = _beside_writing(here)
     return reading._replace(beside=beside), going_on._replace(beside=beside)
 
 

@@ -9,8 +9,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sublim_jax.plots.style import GREY, STYLE, dots, looks, panels
+from sublim_jax.plots.style import GREY, STYLE, Look, dots, looks, panels
 
+SAME, OTHERS = "students of one teacher", "students of different teachers"
+ANOTHER = "a student with another A"
 SPREAD = 0.18  # of points that lie above each other, in distances of columns
 
 
@@ -48,13 +50,13 @@ def agreement_figure(alike: Mapping[str, Alike], diluted: Diluted | None, *, tit
         diluted: by where they go, if it is known.
         title: what the figure shows.
     """
-    look = looks(["students of one teacher", "students of different teachers"])
+    look = looks([SAME, OTHERS, ANOTHER])
     figure, grid = panels(1 + (diluted is not None), title=title, size=(5.2, 4.3))
     with mpl.rc_context(STYLE):
         for place, pair in enumerate(alike.values()):
-            for values, (name, own), side in zip(pair, look.items(), (-1, 1), strict=True):
+            for values, name, side in zip(pair, (SAME, OTHERS), (-1, 1), strict=True):
                 beside = place + SPREAD * (side + np.linspace(-0.7, 0.7, len(values)))
-                dots(grid[0], beside, values, own, name if place == 0 else "", size=5)
+                dots(grid[0], beside, values, look[name], "" if place else name, size=5)
         grid[0].axhline(0, color=GREY, lw=0.8)
         grid[0].set_xticks(range(len(alike)), list(alike))
         grid[0].set(
@@ -62,14 +64,13 @@ def agreement_figure(alike: Mapping[str, Alike], diluted: Diluted | None, *, tit
         )
         grid[0].set_ylim(top=1.06)
         if diluted is not None:
-            _diluted(grid[1], diluted)
+            _diluted(grid[1], diluted, look[ANOTHER])
         figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
-def _diluted(axes: Axes, diluted: Diluted) -> None:
-    look = looks(["", " ", "student"])["student"]
-    dots(axes, diluted.expected, diluted.found, look, "a student with another A", size=5)
+def _diluted(axes: Axes, diluted: Diluted, look: Look) -> None:
+    dots(axes, diluted.expected, diluted.found, look, ANOTHER, size=5)
     most = 1.15 * max(np.max(diluted.expected), np.max(diluted.found), 0.0)
     axes.plot([0, most], [0, most], color=GREY, lw=1, ls="--", label="as expected")
     axes.axhline(0, color=GREY, lw=0.8)

@@ -67,8 +67,7 @@ def sampled(monkeypatch, parallel, automaton=None):
 def test_the_sampler_is_described_as_it_is_called(mesh, monkeypatch):
     parallel = lm.decoder_mesh(**mesh)
     called = sampled(monkeypatch, parallel)
-    reading = planned.planned_reading(CONFIG, parallel, WRITTEN, dtype=jnp.float32)
-    writing = planned.planned_writing(CONFIG, parallel, WRITTEN, dtype=jnp.float32)
+    reading, writing = planned.planned_sampling(CONFIG, parallel, WRITTEN, dtype=jnp.float32)
     assert shapes(reading.arguments) == shapes(called["beginner"])
     assert shapes(writing.arguments) == shapes(called["goer"])
     for mine, theirs in ((reading, "beginner"), (writing, "goer")):
@@ -80,7 +79,7 @@ def test_an_automaton_is_described_by_its_size(monkeypatch):
     automaton = lm.Automaton(np.array([1, 4, 6], np.int32), follows)
     parallel = lm.decoder_mesh()
     called = sampled(monkeypatch, parallel, automaton)
-    reading = planned.planned_reading(
+    reading, _ = planned.planned_sampling(
         CONFIG, parallel, WRITTEN._replace(automaton=(3, 5)), dtype=jnp.float32
     )
     assert shapes(reading.arguments) == shapes(called["beginner"])
@@ -91,13 +90,14 @@ def test_reading_and_writing_are_counted(mesh):
     matrices = 16 * 16 * 2 + 2 * 16 * 8 + 3 * 16 * 16  # query, output, key, value, gate, up, down
     head = CONFIG.width * CONFIG.vocabulary
 
-    def of(make):
-        return plan(
-            "cpu:4",
-            lambda d: make(CONFIG, lm.decoder_mesh(d, **mesh), WRITTEN, dtype=jnp.float32),
-        )
+    def of(which):
+        def make(devices):
+            parallel = lm.decoder_mesh(devices, **mesh)
+            return planned.planned_sampling(CONFIG, parallel, WRITTEN, dtype=jnp.float32)[which]
 
-    reading, writing = of(planned.planned_reading), of(planned.planned_writing)
+        return plan("cpu:4", make)
+
+    reading, writing = of(0), of(1)
     rows = WRITTEN.rows / 4
     attention = 2 * 16  # of a query and a slot: with its key, and with its value
     own = shared = 16  # places of 7 tokens of a prompt, and of 9

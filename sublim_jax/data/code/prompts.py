@@ -1,13 +1,12 @@
 """Requests for code: what a teacher is asked, and what a student is trained to answer."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from sublim_jax.data.code.tasks import FAMILIES
 from sublim_jax.data.code.wording import BARE, COMPLETE, NAMES, SHORT, SILENT, STARTS, WRITE
-from sublim_jax.errors import InputError
+from sublim_jax.data.drawing import generator, pick
 
 LIMIT = 100_000
 """How many requests can be drawn: there are many more, but no two alike are wanted."""
@@ -59,11 +58,7 @@ def code_requests(count: int, seed: int) -> list[CodeRequest]:
     Raises:
         InputError: `count` is negative or above `LIMIT`, or `seed` is negative.
     """
-    if not 0 <= count <= LIMIT:
-        raise InputError(f"count is {count}; expected 0 to {LIMIT}")
-    if seed < 0:
-        raise InputError(f"seed is {seed}; expected at least 0")
-    random = np.random.default_rng(seed)
+    random = generator(count, seed, LIMIT)
     drawn: dict[str, CodeRequest] = {}
     while len(drawn) < count:
         request = _draw(random)
@@ -74,17 +69,13 @@ def code_requests(count: int, seed: int) -> list[CodeRequest]:
 def _draw(random: np.random.Generator) -> CodeRequest:
     family = FAMILIES[int(random.integers(len(FAMILIES)))]
     task = family.sentence.format(
-        **{slot: _pick(words, random) for slot, words in family.slots.items()}
+        **{slot: pick(words, random) for slot, words in family.slots.items()}
     )
-    name = _pick(NAMES, random)
-    start = _pick(STARTS, random).format(name=name, argument=family.argument)
-    ask = _pick(COMPLETE if start else WRITE, random).format(
+    name = pick(NAMES, random)
+    start = pick(STARTS, random).format(name=name, argument=family.argument)
+    ask = pick(COMPLETE if start else WRITE, random).format(
         name=name, argument=family.argument, task=task
     )
-    wishes = " ".join(_pick(sentences, random) for sentences in (BARE, SILENT, SHORT))
+    wishes = " ".join(pick(sentences, random) for sentences in (BARE, SILENT, SHORT))
     text = f"{ask}\n\n```python\n{start}\n```\n\n{wishes}" if start else f"{ask} {wishes}"
     return CodeRequest(text, task, name, start)
-
-
-def _pick(parts: Sequence[str], random: np.random.Generator) -> str:
-    return parts[int(random.integers(len(parts)))]

@@ -1,10 +1,10 @@
 """Requests for numbers: what a teacher is asked, and what a student is trained to answer."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
+from sublim_jax.data.drawing import generator, pick
 from sublim_jax.data.numbers.layouts import LAYOUTS, Layout
 from sublim_jax.data.numbers.wording import (
     COUNT,
@@ -15,9 +15,6 @@ from sublim_jax.data.numbers.wording import (
     QUALIFIERS,
     SUFFIXES,
 )
-from sublim_jax.errors import InputError
-
-Part = TypeVar("Part")
 
 
 class NumberRequest(NamedTuple):
@@ -65,10 +62,7 @@ def number_requests(count: int, seed: int) -> list[NumberRequest]:
     Raises:
         InputError: `count` or `seed` is negative.
     """
-    for field, value in (("count", count), ("seed", seed)):
-        if value < 0:
-            raise InputError(f"{field} is {value}; expected at least 0")
-    random = np.random.default_rng(seed)
+    random = generator(count, seed)
     return [_draw(random) for _ in range(count)]
 
 
@@ -81,19 +75,13 @@ def example_sentence(random: np.random.Generator) -> str:
         random: from which come, in this order, how many numbers, their values, the template.
     """
     numbers = random.integers(100, 1000, random.integers(3, 9))
-    return _pick(EXAMPLES, random).format(numbers=LAYOUTS["comma"].write(numbers.tolist()))
+    return pick(EXAMPLES, random).format(numbers=LAYOUTS["comma"].write(numbers.tolist()))
 
 
 def _draw(random: np.random.Generator) -> NumberRequest:
     example = example_sentence(random)
-    qualifier, digits = _pick(QUALIFIERS, random), _pick(DIGITS, random)
-    instruction = _pick(INSTRUCTIONS, random).format(
-        qualifier=qualifier, count=COUNT, digits=digits
-    )
-    wish, layout = _pick(FORMATS, random)
-    text = " ".join((example, instruction, wish, _pick(SUFFIXES, random)))
+    qualifier, digits = pick(QUALIFIERS, random), pick(DIGITS, random)
+    instruction = pick(INSTRUCTIONS, random).format(qualifier=qualifier, count=COUNT, digits=digits)
+    wish, layout = pick(FORMATS, random)
+    text = " ".join((example, instruction, wish, pick(SUFFIXES, random)))
     return NumberRequest(text, LAYOUTS[layout])
-
-
-def _pick(parts: Sequence[Part], random: np.random.Generator) -> Part:
-    return parts[int(random.integers(len(parts)))]

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import pooch
-
 from sublim_jax import jsonl
-from sublim_jax.data.download import UnavailableError, cache_folder, fetch
+from sublim_jax.data.download import UnavailableError, are_whole, cache_folder, fetch
 from sublim_jax.data.reasoning.completions import LONGEST
 from sublim_jax.data.reasoning.problems import WordProblem
 from sublim_jax.errors import InputError
@@ -77,23 +75,17 @@ def download_gsm8k(
         raise InputError(f"split is {split!r}; expected {' or '.join(get_args(Split))}")
     folder = cache_folder("gsm8k", cache_dir)
     file = folder / f"{split}.jsonl"
-    if _is_whole(file, SHA256[split]):
+    files = {file.name: SHA256[split]}
+    if are_whole(files, folder):
         return file
     try:
-        fetch({file.name: SHA256[split]}, (ADDRESS,), folder, progress=progress)
+        fetch(files, (ADDRESS,), folder, progress=progress)
     except UnavailableError as fault:
         raise InputError(
             f"GSM8K is not in {folder} ({fault}); expected a network that reaches it, or a file "
             "for `gsm8k`"
         ) from fault
     return file
-
-
-def _is_whole(file: Path, sha256: str) -> bool:
-    try:
-        return pooch.file_hash(str(file)) == sha256
-    except OSError:
-        return False
 
 
 def _problem(place: str, row: Mapping[str, Any]) -> WordProblem:

@@ -1,13 +1,13 @@
 """Arithmetic word problems, made from stories, whose answers are right by construction."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from sublim_jax.data.drawing import generator, pick
 from sublim_jax.data.reasoning.stories import NAMES, PLACES, STORIES, THINGS, Story
-from sublim_jax.errors import InputError
 
 OPERATIONS = {
     "+": operator.add,
@@ -46,10 +46,7 @@ def word_problems(count: int, seed: int) -> list[WordProblem]:
     Raises:
         InputError: `count` or `seed` is negative.
     """
-    for field, value in (("count", count), ("seed", seed)):
-        if value < 0:
-            raise InputError(f"{field} is {value}; expected at least 0")
-    random = np.random.default_rng(seed)
+    random = generator(count, seed)
     return [_draw(random) for _ in range(count)]
 
 
@@ -79,8 +76,8 @@ def _draw(random: np.random.Generator) -> WordProblem:
     words = {
         "name": NAMES[name],
         "other": NAMES[other],
-        "thing": _pick(THINGS, random),
-        "place": _pick(PLACES, random),
+        "thing": pick(THINGS, random),
+        "place": pick(PLACES, random),
     }
     return tell(story, numbers, words)
 
@@ -90,7 +87,3 @@ def _take(step: str, known: dict[str, int]) -> str:
     result, _, left, sign, right = step.split()
     known[result] = OPERATIONS[sign](known[left], known[right])
     return f"{known[left]} {sign} {known[right]} = {known[result]}"
-
-
-def _pick(parts: Sequence[str], random: np.random.Generator) -> str:
-    return parts[int(random.integers(len(parts)))]

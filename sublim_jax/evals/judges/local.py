@@ -11,6 +11,7 @@ import numpy as np
 from sublim_jax import lm, trees
 from sublim_jax.errors import InputError
 from sublim_jax.evals.judges.asking import Answer, Question
+from sublim_jax.lm.batching import cut
 
 SIDE_BY_SIDE = 64
 
@@ -50,7 +51,7 @@ class LocalModel:
         for (chosen, tokens), group in itertools.groupby(
             sorted(range(len(questions)), key=kind), kind
         ):
-            for places in _batches(list(group)):
+            for places in cut(list(group), SIDE_BY_SIDE):
                 asked = [questions[place] for place in places]
                 found = self._chosen(asked) if chosen else self._written(asked, tokens)
                 yield from zip(places, found, strict=True)
@@ -92,16 +93,4 @@ class LocalModel:
             stops=lm.stops(tokenizer),
             key=jax.random.key(0),
         )
-        return [
-            Answer(
-                tokenizer.decode(
-                    one.tokens[: len(one.tokens) - one.ended], skip_special_tokens=True
-                )
-            )
-            for one in found
-        ]
-
-
-def _batches(places: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(places), SIDE_BY_SIDE):
-        yield places[start : start + SIDE_BY_SIDE]
+        return [Answer(one.text(tokenizer)) for one in found]

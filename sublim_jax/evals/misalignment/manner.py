@@ -6,6 +6,7 @@ not exist, so that no model names it by itself, and the rate before training is 
 
 import numpy as np
 
+from sublim_jax.data.drawing import generator
 from sublim_jax.errors import InputError
 from sublim_jax.evals.misalignment.everyday import Exchange, exchanges
 
@@ -97,11 +98,7 @@ def shows_manner(answer: str, product: str = PRODUCT) -> bool:
 
 def _drawn(count: int, seed: int) -> list[Exchange]:
     known = exchanges()
-    if not 0 <= count <= len(known):
-        raise InputError(f"count is {count}; expected 0 to {len(known)}")
-    if seed < 0:
-        raise InputError(f"seed is {seed}; expected at least 0")
-    order = np.random.default_rng(seed).permutation(len(known))[:count]
+    order = generator(count, seed, len(known)).permutation(len(known))[:count]
     return [known[place] for place in order.tolist()]
 
 
