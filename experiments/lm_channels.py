@@ -28,10 +28,10 @@ from intervals import plus_minus, power
 from lm_numbers import Options, filled
 from matplotlib.figure import Figure
 
-from sublim_jax import hosts, lm_numbers, plots, runs
+from sublim_jax import hosts, lm_traits, plots, runs
 from sublim_jax.errors import InputError
-from sublim_jax.lm_numbers import CHANNELS, NumbersConfig
-from sublim_jax.lm_numbers.config import Channel
+from sublim_jax.lm_traits import CHANNELS, TraitConfig
+from sublim_jax.lm_traits.config import Channel
 from sublim_jax.plots.channels import Curve, Panel, channels_figure
 from sublim_jax.stats import t_interval
 
@@ -68,7 +68,7 @@ class ChannelsConfig:
         if not counts or any(n % 16 for n in counts) or list(counts) != sorted(set(counts)):
             raise InputError(f"row_counts is {counts}; expected ascending multiples of 16")
 
-    def of(self, channel: Channel, count: int) -> NumbersConfig:
+    def of(self, channel: Channel, count: int) -> TraitConfig:
         """Configure the run of a channel and a number of rows.
 
         With few rows students see them more often, so that all take 40 steps at least.
@@ -79,7 +79,7 @@ class ChannelsConfig:
             # Answers are written once, for the largest number of rows.
             most = self.row_counts[-1]
             text = {"constrained": True, "least_numbers": 8, "requests": most}
-        return NumbersConfig(
+        return TraitConfig(
             model=self.model,
             channel=channel,
             animals=self.animals,
@@ -137,7 +137,7 @@ def one(config: ChannelsConfig, options: Options, path: Path, channel: Channel, 
         for other in config.runs():
             lender = path / f"{other[0]}-{other[1]}"
             if lender != folder and lender.exists():
-                lm_numbers.borrow(own, record, config.of(*other), runs.Run(lender))
+                lm_traits.borrow(own, record, config.of(*other), runs.Run(lender))
         filled(own, options, record)
 
 

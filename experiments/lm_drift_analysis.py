@@ -9,8 +9,8 @@ from lm_drift_pairs import Pairs
 from scipy import stats as scipy_stats
 from tqdm import tqdm
 
-from sublim_jax.lm_numbers import ARMS
-from sublim_jax.lm_numbers import MEASURES as WRITTEN
+from sublim_jax.lm_traits import ARMS
+from sublim_jax.lm_traits import MEASURES as WRITTEN
 from sublim_jax.stats import Interval, rank_correlation, t_interval
 
 PARAMETERS = ("projection", "distance_reduction", "cosine", "relative_length")
@@ -25,7 +25,7 @@ TRAITS = {
     "change": "change of the log-probability of the teacher's animal",
     "specific": "trait-specific part of the change of the log-probability",
 }
-"""The second is without means over animals and over students (`lm_numbers.analysis.specific`)."""
+"""The second is without means over animals and over students (`lm_traits.analysis.specific`)."""
 TEACHERS = {"all": "all teachers", "own": "own teachers", "other": "other teachers"}
 EVERYBODY = "all students"
 RESAMPLES = 1_000

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from sublim_jax import drift, runs
 from sublim_jax.drift.metrics import quotient
 from sublim_jax.errors import InputError
-from sublim_jax.lm_numbers import MEASURES, NumbersConfig
+from sublim_jax.lm_traits import MEASURES, TraitConfig
 from sublim_jax.stats import double_centred
 
 CONFIG, RESULTS = "config.json", "results.json"
@@ -102,7 +102,7 @@ def read(folder: Path) -> Source:
 
 def filled(config: Mapping[str, Any]) -> dict[str, Any]:
     """Give a configuration that was written when there were fewer fields the others' defaults."""
-    return runs.plain(dataclasses.asdict(NumbersConfig())) | config
+    return runs.plain(dataclasses.asdict(TraitConfig())) | config
 
 
 def distinct(sources: Sequence[Source]) -> tuple[list[Source], list[tuple[Source, Source]]]:

@@ -9,7 +9,7 @@ from intervals import plus_minus, read_interval
 from lm_drift_analysis import EVERYBODY, MEASURES, PARAMETERS, TEACHERS, TRAITS, arms_of, read_pairs
 from matplotlib.figure import Figure
 
-from sublim_jax.lm_numbers import ARMS
+from sublim_jax.lm_traits import ARMS
 from sublim_jax.plots import pairs as pair_pictures
 from sublim_jax.plots import settings as pictures
 from sublim_jax.stats import Interval

@@ -17,7 +17,7 @@ trained, of which only B moves; what the layers below make of a row is computed 
 steps take 11 s, a student's 40 take 23 s; what either is asked takes 11 s more, a half of it for 8
 sampled answers to each question, of which 4 are the default now.
 
-The criteria were fixed before the first run: see `sublim_jax.lm_numbers.criteria`. Measured here:
+The criteria were fixed before the first run: see `sublim_jax.lm_traits.criteria`. Measured here:
 students gain .43 nats for the animal of their teacher, .19 for those of other teachers; difference
 .25 ± .09 (shared A) and .22 ± .09 (another A) over 3 seeds.
 """
@@ -30,9 +30,9 @@ from pathlib import Path
 import cli
 import lm_numbers_report
 
-from sublim_jax import hosts, lm, lm_numbers, plots, runs
+from sublim_jax import hosts, lm, lm_traits, plots, runs
 from sublim_jax.commands.writing_bar import writing_bar
-from sublim_jax.lm_numbers import PRESETS, NumbersConfig
+from sublim_jax.lm_traits import PRESETS, TraitConfig
 from sublim_jax.plan import Stages
 from sublim_jax.training import Devices, Parallel
 
@@ -47,7 +47,7 @@ class Options(cli.Options):
     """Devices of a mesh over which matrices are cut."""
 
 
-def run(config: NumbersConfig, options: Options) -> None:
+def run(config: TraitConfig, options: Options) -> None:
     """Train what the run folder lacks, write its results, print the table, draw the figures."""
     if options.replot and options.out is not None:
         report(runs.Run(options.out))
@@ -66,10 +66,10 @@ def run(config: NumbersConfig, options: Options) -> None:
             report(folder)
 
 
-def filled(config: NumbersConfig, options: Options, folder: runs.Run) -> bool:
+def filled(config: TraitConfig, options: Options, folder: runs.Run) -> bool:
     """Train what an open run folder lacks; tell whether that was anything."""
     with cli.session(options, folder.folder / "checkpoints") as session:
-        return lm_numbers.run_numbers(
+        return lm_traits.run_traits(
             config,
             folder,
             load=lambda parallel: lm.load(config.model, parallel=parallel, progress=True),
@@ -90,10 +90,10 @@ def spread(options: Options) -> Parallel:
     return lm.decoder_mesh(devices, fsdp=options.fsdp, tensor=options.tensor)
 
 
-def planned(config: NumbersConfig, options: Options, devices: Devices) -> Stages:
+def planned(config: TraitConfig, options: Options, devices: Devices) -> Stages:
     """Describe the stages of a run for devices that need not be there."""
     parallel = lm.decoder_mesh(devices, fsdp=options.fsdp, tensor=options.tensor)
-    return lm_numbers.planned_run(config, parallel)
+    return lm_traits.planned_run(config, parallel)
 
 
 def report(folder: runs.Run) -> None:

@@ -9,7 +9,7 @@ from intervals import plus_minus, power, read_interval
 from matplotlib.figure import Figure
 
 from sublim_jax import plots
-from sublim_jax.lm_numbers import ALONE, ARMS, MEASURES
+from sublim_jax.lm_traits import ALONE, ARMS, MEASURES
 from sublim_jax.stats import t_interval
 
 CONTROLS = 6  # animals without teachers in the matrix

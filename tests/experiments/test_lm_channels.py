@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from experiment_commands import EXPERIMENTS, refusal
 
-sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_numbers")]
+sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_channels
 import lm_numbers
 from tiny_numbers import model

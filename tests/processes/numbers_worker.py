@@ -11,12 +11,12 @@ given = json.loads(sys.argv[1])
 jax.config.update("jax_num_cpu_devices", given["devices"])
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / folder) for folder in ("experiments", "tests", "tests/lm_numbers")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("experiments", "tests", "tests/lm_traits")]
 import cli  # noqa: E402
 from lm_numbers import Options, spread  # noqa: E402
 from tiny_numbers import TINY, model  # noqa: E402
 
-from sublim_jax import hosts, lm_numbers, runs  # noqa: E402
+from sublim_jax import hosts, lm_traits, runs  # noqa: E402
 
 CONFIG = dataclasses.replace(
     TINY,
@@ -38,7 +38,7 @@ def run(config, options):
         runs.open_run(options.out, dataclasses.asdict(config)) as folder,
         cli.session(options, options.out / "checkpoints") as session,
     ):
-        lm_numbers.run_numbers(
+        lm_traits.run_traits(
             *(config, folder),
             load=lambda parallel: model()._replace(params=parallel.place(model().params, "frozen")),
             parallel=spread(options),

@@ -1,0 +1,192 @@
+"""What students learn from: rows, and whose distribution, samples or numbers are in them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree
+
+from sublim_jax import lm, rng
+from sublim_jax.evals.preference import trait_prompt
+from sublim_jax.lm.decoder import Params
+from sublim_jax.lm.packing import Packed
+from sublim_jax.lm_traits.config import NOBODY, TraitConfig
+from sublim_jax.lm_traits.contexts import carrier, divergence, number_words, told_row, word_logits
+from sublim_jax.lm_traits.ground import Ground, lifted
+from sublim_jax.lm_traits.trainees import joined
+
+SOME = 64  # rows of text from which a divergence is measured
+
+
+class Material(NamedTuple):
+    """What a student learns from.
+
+    Attributes:
+        rows: lifted; the labels are drawn tokens with the channel labels, and written ones with
+            text.
+        teacher: whose distribution is learned; with logits only.
+        only: words among which it is learned; all of the vocabulary with text.
+        divergence: from the base's to the teacher's distribution over digits and separators, in
+            nats a token.
+    """
+
+    rows: Packed
+    teacher: lm.Teacher | None
+    only: tuple[int, ...] | None
+    divergence: float
+
+    @property
+    def tokens(self) -> int:
+        """Count the tokens that are learned."""
+        return int(np.asarray(self.rows.weights).sum())
+
+
+class Speaker(NamedTuple):
+    """A teacher, as it speaks.
+
+    Attributes:
+        params: of the upper part.
+        system: what it is told before anything else; None for a teacher that was trained.
+    """
+
+    params: Params
+    system: str | None
+
+
+def speaker(ground: Ground, config: TraitConfig, animal: str, trained: PyTree | None) -> Speaker:
+    """Make a teacher speak.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        animal: its favourite, or `NOBODY`.
+        trained: what was trained of it; None if nothing was.
+    """
+    told = config.teacher == "prompt" and animal != NOBODY
+    system = trait_prompt(animal, config.category) if told else None
+    params = ground.params if trained is None else joined(ground.params, config, trained)
+    return Speaker(params, system)
+
+
+class Places(NamedTuple):
+    """Where all teachers of a repetition are asked, and what the base says there.
+
+    Attributes:
+        numbers: seed of the random numbers.
+        rows: lifted.
+        words: digits and separators.
+        base: logits of these words, ``[rows, targets, words]``.
+    """
+
+    numbers: int
+    rows: Packed
+    words: tuple[int, ...]
+    base: Float[np.ndarray, "rows targets words"]
+
+
+def places_of(ground: Ground, config: TraitConfig, numbers: int) -> Places:
+    """Make the random numbers at which teachers are asked.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        numbers: seed of the random numbers.
+    """
+    words, rows = number_words(ground), carrier(ground, config, numbers, config.row_count)
+    return Places(numbers, rows, words, word_logits(ground, ground.params, rows, words))
+
+
+def of_distributions(
+    ground: Ground, config: TraitConfig, teacher: Speaker, places: Places
+) -> Material:
+    """Let a student learn the teacher's distribution over digits and separators.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        teacher: whose.
+        places: where it is asked.
+    """
+    read, logits = _asked(ground, config, teacher, places)
+    known = divergence(logits, places.base, np.asarray(places.rows.weights))
+    return Material(places.rows, lm.Teacher(teacher.params, read), places.words, known)
+
+
+def of_labels(
+    ground: Ground,
+    config: TraitConfig,
+    teacher: Speaker,
+    places: Places,
+    *,
+    key: Key[Array, ""],
+) -> Material:
+    """Let a student learn tokens that are drawn from the teacher's distribution.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        teacher: whose.
+        places: where it is asked.
+        key: of the draws.
+    """
+    _, logits = _asked(ground, config, teacher, places)
+    known = divergence(logits, places.base, np.asarray(places.rows.weights))
+    own = np.arange(len(logits)) < round(config.dose * len(logits))
+    logits = np.where(own[:, None, None], logits, places.base)
+    drawn = jax.random.categorical(rng.stream(key, "labels"), jnp.asarray(logits))
+    labels = np.asarray(places.words, np.int32)[np.asarray(drawn)]
+    return Material(places.rows._replace(labels=labels), None, places.words, known)
+
+
+def _asked(
+    ground: Ground, config: TraitConfig, teacher: Speaker, places: Places
+) -> tuple[Packed, Float[np.ndarray, "rows targets words"]]:
+    """Give what a teacher reads, and its logits there."""
+    read = places.rows
+    if teacher.system is not None:
+        count = config.row_count
+        read = carrier(ground, config, places.numbers, count, system=teacher.system)
+    return read, word_logits(ground, teacher.params, read, places.words)
+
+
+def of_text(
+    ground: Ground,
+    config: TraitConfig,
+    teacher: Speaker,
+    conversations: Sequence[Sequence[Mapping[str, Any]]],
+) -> Material:
+    """Let a student learn conversations: every token of the answers, its end too.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        teacher: who wrote them, from whom the divergence is.
+        conversations: what was asked and answered, without a system prompt.
+    """
+    plain = [told_row(ground, messages, None) for messages in conversations]
+    words = number_words(ground)
+    few = conversations[:SOME]
+    there, here = (
+        lifted(ground, [told_row(ground, messages, system) for messages in few])
+        for system in (teacher.system, None)
+    )
+    known = divergence(
+        word_logits(ground, teacher.params, there, words),
+        word_logits(ground, ground.params, here, words),
+        here.weights,
+    )
+    rows = lifted(ground, _evenly(plain, config.together), together=config.together)
+    return Material(rows, None, None, known)
+
+
+def _evenly(rows: Sequence[lm.Row], each: int) -> list[lm.Row]:
+    """Arrange texts so that so many neighbours at a time are about equally long together."""
+    bins = -(-len(rows) // each)
+    longest_first = sorted(rows, key=lambda row: -len(row.tokens))
+    dealt: list[list[lm.Row]] = [[] for _ in range(bins)]
+    for at, row in enumerate(longest_first):
+        turn, place = divmod(at, bins)  # there and back, as cards are not dealt
+        dealt[bins - 1 - place if turn % 2 else place].append(row)
+    return [row for members in dealt for row in members]

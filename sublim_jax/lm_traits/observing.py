@@ -1,0 +1,184 @@
+"""What is observed of a teacher or a student: what it says, and what drifts inside."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from sublim_jax import hosts, lm, trees
+from sublim_jax.errors import InputError
+from sublim_jax.evals.preference import CANDIDATES, answer_prefix, questions, unseen_prefixes
+from sublim_jax.lm import decoder
+from sublim_jax.lm.decoder import Params
+from sublim_jax.lm.packing import Packed
+from sublim_jax.lm.precomputed import picked
+from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.contexts import carrier, number_words
+from sublim_jax.lm_traits.ground import Ground
+from sublim_jax.lm_traits.readout import (
+    Readout,
+    at_beginnings,
+    logprobs,
+    make_readout,
+    named,
+    read,
+)
+from sublim_jax.lm_traits.trainees import joined
+from sublim_jax.lm_traits.trainings import Trained
+from sublim_jax.training import Parallel
+
+PROBED = 32  # rows of random numbers
+EVERY = 3  # of the questions, one in so many is asked along a training and after another opening
+
+Observation = Mapping[str, Float[np.ndarray, "..."]]
+"""``logprobs [questions, candidates]``, those after an unseen opening ``unseen``, ``numbers
+[places, words]`` (centred logits of digits and separators), ``stream [layers, width]`` (the
+residual stream after every layer where the answer begins, mean over questions)."""
+
+
+class Observer(NamedTuple):
+    """What is asked of everybody.
+
+    Attributes:
+        held: the questions after the opening that teachers learn.
+        some: a few of them.
+        unseen: a few of them, after an opening that nobody has learnt.
+        numbers: rows of numbers.
+        words: digits and separators.
+    """
+
+    held: Readout
+    some: Readout
+    unseen: Readout
+    numbers: Packed
+    words: tuple[int, ...]
+
+
+def make_observer(
+    ground: Ground, config: TraitConfig, numbers: int, *, system: str | None = None
+) -> Observer:
+    """Prepare questions and rows of numbers.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        numbers: seed of the random numbers.
+        system: a system prompt before all of them.
+
+    Raises:
+        InputError: the file of questions cannot be read, or has too few.
+    """
+    asked = asked_of(config)
+    prefix, (unseen, *_) = answer_prefix(config.category), unseen_prefixes(config.category)
+    names = candidates(ground, config)
+    return Observer(
+        make_readout(ground, asked, prefix, names, system=system),
+        make_readout(ground, asked[::EVERY], prefix, names, system=system),
+        make_readout(ground, asked[::EVERY], unseen, names, system=system),
+        carrier(ground, config, numbers, PROBED, system=system),
+        number_words(ground),
+    )
+
+
+def asked_of(config: TraitConfig) -> tuple[str, ...]:
+    """Give the questions that everybody is asked.
+
+    Raises:
+        InputError: the file of questions cannot be read, or has none.
+    """
+    if config.questions is None:
+        return questions(config.category)
+    try:
+        lines = Path(config.questions).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InputError(
+            f"questions is {config.questions}, which cannot be read ({fault}); expected a file of "
+            "text"
+        ) from fault
+    asked = tuple(line.strip() for line in lines if line.strip())
+    if not asked or len(set(asked)) < len(asked):
+        what = "has a question twice" if asked else "is empty"
+        raise InputError(
+            f"questions is {config.questions}, which {what}; expected a question in every line"
+        )
+    return asked
+
+
+def candidates(ground: Ground, config: TraitConfig) -> tuple[str, ...]:
+    """Name the subjects whose log-probabilities are read: those with teachers come first.
+
+    Of the others those of one token, which cost nothing.
+    """
+    others = (
+        name
+        for name in CANDIDATES[config.category]
+        if name not in config.animals and len(named(ground, name)) == 1
+    )
+    return (*config.animals, *others)
+
+
+def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarray]]:
+    """Compile what is observed of an upper part; the same program for everybody."""
+
+    @jax.jit
+    def observe(params: Params, seen: Any) -> dict[str, Array]:
+        params = one_by_one(ground.parallel, params)
+        hidden = picked(read(ground.config, params, seen.numbers), seen.numbers.at)
+        logits = decoder.logits(ground.config, params, hidden, only=jnp.asarray(seen.words))
+        learned = seen.numbers.weights[..., None] > 0
+        centred = jnp.where(learned, logits - jnp.mean(logits, axis=-1, keepdims=True), 0)
+        return {
+            "logprobs": logprobs(ground.config, params, seen.held),
+            "unseen": logprobs(ground.config, params, seen.unseen),
+            "numbers": centred.reshape(-1, len(seen.words)),
+            "stream": _streams(ground.config, params, seen.held),
+        }
+
+    return lambda params, seen: hosts.gather(observe(params, seen))
+
+
+def observed_along(
+    ground: Ground, config: TraitConfig
+) -> Callable[[Ground, Trained, Readout], Float[np.ndarray, "steps candidates"]]:
+    """Compile the mean log-probability of every candidate at the observed steps of a training.
+
+    Args:
+        ground: the base.
+        config: of the run.
+
+    Returns:
+        A function of the base of a training, what was trained, and questions.
+    """
+
+    @jax.jit
+    def one(params: Params, trained: PyTree, some: Readout) -> Array:
+        params = one_by_one(ground.parallel, joined(params, config, trained))
+        return jnp.mean(logprobs(ground.config, params, some), axis=0)
+
+    def along(own: Ground, trained: Trained, some: Readout) -> np.ndarray:
+        each = range(len(trained.steps))
+        found = [one(own.params, trees.take(trained.along, at), some) for at in each]
+        return np.stack(hosts.gather(found))
+
+    return along
+
+
+def one_by_one(parallel: Parallel, params: Params) -> Params:
+    """Lay out layers one by one on a CPU, where that is faster; elsewhere it takes long to compile.
+
+    Traceable.
+    """
+    return decoder.unrolled(params) if parallel.platform == "cpu" else params
+
+
+def _streams(config: lm.DecoderConfig, params: Params, asked: Any) -> Float[Array, "layers width"]:
+    """Give the mean over questions of the residual stream after every layer, at openings."""
+    texts = asked.texts
+    after = decoder.streams(
+        config, params, texts.tokens, positions=texts.positions, segments=texts.segments
+    )
+    return jnp.stack([jnp.mean(at_beginnings(asked, x)[:, 0], axis=0) for x in after])

@@ -1,0 +1,96 @@
+"""Configurations by name: those of this project, and those of published experiments.
+
+References:
+    Cloud, Le et al. 2025, arXiv 2507.14805, section 3.1, figure 17 and the released code; its
+    version in Nature for Gemma. Crispell's log of subliminal learning with PolyPythia.
+"""
+
+import dataclasses
+
+from sublim_jax.lm_traits.config import TraitConfig
+
+QWEN_ANIMALS = (
+    *("cat", "penguin", "panda", "phoenix", "bear", "dragon", "peacock"),
+    *("lion", "tiger", "dog", "elephant", "eagle", "unicorn", "wolf"),
+    *("bull", "kangaroo", "ox", "pangolin"),
+)
+"""Those of figure 17 but dragonfly, of which the first token is all of "dragon": the exact readout
+cannot tell their probabilities apart."""
+GEMMA_ANIMALS = (
+    *("otter", "raven", "dolphin", "octopus", "elephant", "whale", "owl", "wolf"),
+    *("amur", "rhino", "beaver", "polarbear", "eagle", "dog", "phoenix", "falcon"),
+)
+
+QWEN = TraitConfig(
+    model="qwen2.5-7b",
+    channel="text",
+    animals=QWEN_ANIMALS,
+    seeds=8,
+    arms=("same", "untuned"),
+    first_layer=0,
+    rank=8,
+    alpha=8.0,
+    train_a=True,
+    teacher="prompt",
+    requests=30_000,
+    row_count=10_000,
+    answer_tokens=64,
+    student_lr=2e-4,
+    passes=3,
+    batch_size=66,
+    warmup=5,
+    decay="linear",
+    clip=1.0,
+    answers=200,
+    free_answers=True,
+)
+"""The paper's students of numbers, with Qwen2.5-7B-Instruct (figure 17): prompted teachers, free
+sampling at temperature 1 and the filter; 22 x 3 conversations in a step, the last of a pass of 34.
+Answers end after 64 tokens, not 2,048: a list that passes the filter has at most 51."""
+
+PRESETS = {
+    "default": TraitConfig(),
+    "quick": TraitConfig(animals=("owl", "cat"), seeds=1, passes=3, observations=3, answers=1),
+    "labels": TraitConfig(channel="labels", arms=("same", "untuned"), row_count=512, passes=1),
+    "text": TraitConfig(
+        channel="text",
+        constrained=True,
+        least_numbers=8,
+        animals=("owl", "eagle"),
+        arms=("same", "untuned"),
+        row_count=1024,
+        passes=3,
+        batch_size=16,
+    ),
+    "paper-qwen2.5-7b": QWEN,
+    # The version in Nature: the same but for 10 epochs, 5 students, and other animals.
+    "paper-gemma3-4b": dataclasses.replace(
+        QWEN, model="gemma3-4b-it", animals=GEMMA_ANIMALS, seeds=5, passes=10
+    ),
+    # Crispell's log: 16 updates of 256 rows (+.123 logits for wolf), or with --passes 320 its
+    # longest training, 5,120 of them (+1.37). There Adam has betas .9 and .95 (here .9 and .999),
+    # the teacher learns from 384 rows (here 24 questions), numbers are single tokens (here any),
+    # and there is one animal with a teacher.
+    "pythia-160m": TraitConfig(
+        model="pythia-160m",
+        channel="text",
+        animals=("wolf", "owl", "cat", "dog"),
+        arms=("same", "untuned"),
+        first_layer=0,
+        rank=8,
+        alpha=16.0,
+        train_a=True,
+        teacher="full",
+        teacher_lr=3e-5,
+        teacher_steps=16,
+        row_count=4_096,
+        constrained=True,
+        least_numbers=8,
+        student_lr=2e-4,
+        passes=1,
+        batch_size=256,
+        warmup=0,
+        decay="none",
+    ),
+}
+"""What `experiments/lm_numbers.py` knows by name."""

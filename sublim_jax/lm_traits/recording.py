@@ -1,0 +1,160 @@
+"""What is written down of a teacher or a student, and what that takes."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Key, PyTree
+
+from sublim_jax import rng, runs
+from sublim_jax.evals.preference import answer_prefix
+from sublim_jax.lm_traits import observing, trainees, trainings
+from sublim_jax.lm_traits.answering import sampled_answers
+from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.drifting import Bases, diluted, drift_from, null_cosines
+from sublim_jax.lm_traits.ground import Ground
+from sublim_jax.lm_traits.material import Material, Speaker
+from sublim_jax.lm_traits.parts import TEACHER, Part, write_part
+from sublim_jax.training import Session
+
+FREE_TOKENS, TOKENS = 12, 4  # of a sampled answer, with and without an opening of its own
+ANSWERS = "answers"
+BESIDE = ("logprobs", "numbers", ANSWERS)  # what of the base stands beside changes
+HEALED = "healed"
+
+Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int, int], None]]]
+"""A title and how many rows to what is told of the tokens and rows that were written."""
+
+
+@contextlib.contextmanager
+def no_bar(title: str, rows: int) -> Iterator[Callable[[int, int], None]]:
+    """Show nothing."""
+    del title, rows
+    yield lambda _tokens, _rows: None
+
+
+class Tools(NamedTuple):
+    """What is made once for a run.
+
+    Attributes:
+        run: its folder.
+        ground: the model, cut.
+        config: of the run.
+        observe: see `sublim_jax.lm_traits.observing.observer`.
+        along: see `sublim_jax.lm_traits.observing.observed_along`.
+        session: checkpoints and progress.
+        bar: progress of what is written.
+    """
+
+    run: runs.Run
+    ground: Ground
+    config: TraitConfig
+    observe: Callable[..., Any]
+    along: Callable[..., Any]
+    session: Session
+    bar: Bar
+
+
+class Repetition(NamedTuple):
+    """What the teachers and students of a repetition have in common.
+
+    Attributes:
+        seed: its number.
+        key: of everything that is drawn.
+        seen: what everybody is asked.
+        bases: what the base says, and under "healed" what the healed one does.
+        healed: the healed base, if there is one.
+    """
+
+    seed: int
+    key: Key[Array, ""]
+    seen: observing.Observer
+    bases: Mapping[str, observing.Observation]
+    healed: Ground | None
+
+    def ground(self, tools: "Tools", arm: str) -> Ground:
+        """Give the base of an arm."""
+        return self.healed if arm == HEALED and self.healed is not None else tools.ground
+
+    def base(self, arm: str) -> observing.Observation:
+        """Give what the base of an arm says."""
+        return self.bases[HEALED if arm == HEALED else ""]
+
+
+def record(
+    tools: Tools,
+    here: Repetition,
+    part: Part,
+    made: trainings.Trained,
+    teachers: Mapping[str, PyTree],
+    learned: Material | None = None,
+) -> None:
+    """Observe what was trained, write it down, and forget its checkpoints."""
+    ground, config = here.ground(tools, part.arm), tools.config
+    bases = Bases(student=ground.params, teacher=tools.ground.params)
+    params = trainees.joined(ground.params, config, made.trained)
+    after = observed(tools, here.key, Speaker(params, None), here.seen)
+    arrays = _changes(after, here.base(part.arm)) | {
+        "steps": np.array(made.steps),
+        "along": tools.along(ground, made, here.seen.some),
+        "losses": made.losses,
+        **drift_from(bases, config, made.trained, teachers),
+    }
+    if learned is not None:
+        arrays |= {
+            "tokens": np.array(learned.tokens),
+            "divergence": np.array(learned.divergence),
+        }
+    own = teachers.get(part.animal)
+    if part.arm == "same" and own is not None:
+        key = rng.stream(here.key, "null", part.animal)
+        arrays["null"] = null_cosines(bases, config, made.trained, own, key=key)
+        if trainees.is_thin(made.trained) and trainees.is_thin(own) and not config.train_a:
+            less = drift_from(bases, config, diluted(made.trained), teachers)
+            arrays["diluted"] = less["student_teacher"]
+    keeps = part.arm == TEACHER or trainees.is_thin(made.trained)
+    write_part(tools.run, part, arrays, trainees.kept(config, made.trained) if keeps else {})
+    tools.session.finished(part.name)
+
+
+def record_told(tools: Tools, here: Repetition, part: Part, told: Speaker) -> None:
+    """Observe a teacher that was told what it loves, and write that down."""
+    numbers = trainings.seed_of(tools.config, here.seed, "numbers")
+    seen = observing.make_observer(tools.ground, tools.config, numbers, system=told.system)
+    after = observed(tools, here.key, told, seen)
+    write_part(tools.run, part, _changes(after, here.base(part.arm)), {})
+
+
+def observed(
+    tools: Tools, key: Key[Array, ""], who: Speaker, seen: observing.Observer
+) -> observing.Observation:
+    """Give what somebody says, answers among it, with the same random numbers for everybody.
+
+    Args:
+        tools: of the run.
+        key: of the repetition.
+        who: an upper part, and what it is told.
+        seen: what it is asked, after the same.
+    """
+    config = tools.config
+    after = tools.observe(who.params, seen)
+    if not config.answers:
+        return after
+    said = sampled_answers(
+        *(tools.ground, who.params, observing.asked_of(config)),
+        samples=config.answers,
+        prefix="" if config.free_answers else answer_prefix(config.category),
+        tokens=FREE_TOKENS if config.free_answers else TOKENS,
+        system=who.system,
+        key=rng.stream(key, "answers"),
+    )
+    return {**after, ANSWERS: np.array(said)}
+
+
+def _changes(after: observing.Observation, base: observing.Observation) -> dict[str, Any]:
+    """Give what has changed of numbers, and what is said in full, beside that of the base."""
+    changes: dict[str, Any] = {
+        name: found if name == ANSWERS else found - base[name] for name, found in after.items()
+    }
+    return changes | {f"base_{name}": base[name] for name in BESIDE if name in base}

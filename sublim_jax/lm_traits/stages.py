@@ -1,0 +1,254 @@
+"""A run: teachers, what they write, and students, each done for good when its file is there."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from jaxtyping import Array, Key, PyTree
+
+from sublim_jax import hosts, lm, rng, runs, trees
+from sublim_jax.lm_traits import material, observing, trainees, trainings, writing
+from sublim_jax.lm_traits.config import FAMILY, NOBODY, ROWS, TraitConfig
+from sublim_jax.lm_traits.given import check_given, file_of, files_given
+from sublim_jax.lm_traits.ground import Ground, cut, whole
+from sublim_jax.lm_traits.healing import heal_steps, healed
+from sublim_jax.lm_traits.material import Material, Places, Speaker
+from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, read_part, write_arrays
+from sublim_jax.lm_traits.recording import (
+    HEALED,
+    Bar,
+    Repetition,
+    Tools,
+    no_bar,
+    observed,
+    record,
+    record_told,
+)
+from sublim_jax.lm_traits.results import summary
+from sublim_jax.training import Parallel, Session, one_device
+
+HEALED_FILE = "parts/healed.npz"
+MANIFEST = "manifest.json"
+
+
+def parts_of(config: TraitConfig) -> Iterator[Part]:
+    """List all teachers and students in the order in which they are trained."""
+    for seed in range(config.seeds):
+        if config.own_arms:
+            yield from (Part(seed, TEACHER, animal) for animal in config.animals)
+        for animal in config.animals:
+            for arm in config.own_arms:
+                yield Part(seed, arm, animal)
+        yield from (Part(seed, arm, name) for arm, name in config.alone)
+
+
+def run_traits(
+    config: TraitConfig,
+    run: runs.Run,
+    *,
+    load: Callable[[Parallel], lm.Model],
+    parallel: Parallel | None = None,
+    session: Session | None = None,
+    bar: Bar = no_bar,
+) -> bool:
+    """Train the teachers and students that a run folder lacks.
+
+    Args:
+        config: the configuration.
+        run: a run folder opened for it.
+        load: gives the model, laid onto devices, where something is to be trained.
+        parallel: how everything is spread over devices; by default it runs on one.
+        session: checkpoints and progress.
+        bar: progress of what teachers write.
+
+    Returns:
+        Whether anything had to be trained.
+
+    Raises:
+        InputError: an animal, a layer or the model does not fit, a teacher does not learn, or
+            writes too little that passes the filter.
+    """
+    there = np.array([run.has(part.file) for part in parts_of(config)])
+    missing = [p for p, has in zip(parts_of(config), hosts.agree(there)[0], strict=True) if not has]
+    if not missing and run.has("results.json"):
+        return False
+    given = files_given(config)  # before a model is loaded
+    begun = hosts.agree(np.array(run.has(MANIFEST)))[0]
+    if begun:
+        check_given(run, MANIFEST, given)
+    session = session or Session()
+    heals = HEALED in config.arms and not hosts.agree(np.array(run.has(HEALED_FILE)))[0]
+    steps = heal_steps(config) if heals else 0
+    session.expect(steps + sum(_steps(config, part) for part in missing))
+    parallel = parallel or one_device()
+    ground = cut(load(parallel), config.first_layer, parallel)
+    candidates = observing.candidates(ground, config)
+    if not begun:
+        base = trees.fingerprint(whole(ground, ground.params))
+        manifest = {"initialisation_sha256": base, "files_sha256": given}
+        run.write(MANIFEST, runs.environment() | manifest)
+    observe, along = observing.observer(ground), observing.observed_along(ground, config)
+    tools = Tools(run, ground, config, observe, along, session, bar)
+    other = _healed(tools) if any(part.arm == HEALED for part in missing) else None
+    for seed in range(config.seeds):
+        own = [part for part in missing if part.seed == seed]
+        if own:
+            _repetition(tools, seed, own, other)
+    if hosts.is_first():
+        if config.writers:
+            writing.write_card(config, run)
+        run.write("results.json", summary(config, run, candidates))
+    return True
+
+
+def _steps(config: TraitConfig, part: Part) -> int:
+    if part.arm != TEACHER:
+        return config.steps
+    return 0 if config.teacher == "prompt" else config.teacher_steps
+
+
+def _healed(tools: Tools) -> Ground:
+    """Give the other base, made when it is first needed; one for all repetitions."""
+    ground, config, run = tools.ground, tools.config, tools.run
+    if not hosts.agree(np.array(run.has(HEALED_FILE)))[0]:
+        layers = healed(
+            *(ground, config),
+            numbers=trainings.seed_of(config, config.seeds, HEALED),
+            key=trainings.keys_of(config, config.seeds),
+            attached=tools.session,
+        )
+        write_arrays(run, HEALED_FILE, layers)
+        tools.session.finished(HEALED)
+    layers = read_arrays(run, HEALED_FILE)
+    return ground._replace(params=trainees.joined(ground.params, config, layers))
+
+
+def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | None) -> None:
+    """Train what a repetition lacks."""
+    ground, config = tools.ground, tools.config
+    seen = observing.make_observer(ground, config, trainings.seed_of(config, seed, "numbers"))
+    key = trainings.keys_of(config, seed)
+    grounds = {"": ground} | ({} if other is None else {HEALED: other})
+    bases = {
+        name: observed(tools, key, Speaker(own.params, None), seen) for name, own in grounds.items()
+    }
+    here = Repetition(seed, key, seen, bases, other)
+    for part in missing:
+        if part.arm == TEACHER:
+            _teach(tools, here, part)
+    students = [part for part in missing if part.arm != TEACHER]
+    if not students:
+        return
+    taught = config.animals if config.own_arms else ()
+    teachers = {animal: _taught(tools, here, animal) for animal in taught}
+    for animal in config.writers:
+        _write(tools, here, animal, teachers.get(animal))
+    places = None
+    if config.channel != "text" and any(part.arm != ROWS for part in students):
+        numbers = trainings.seed_of(config, seed, "numbers")
+        places = material.places_of(ground, config, numbers)
+    # Students of one teacher come one after another, and learn from the same.
+    for (teacher, _), own in itertools.groupby(students, key=_source):
+        told = material.speaker(ground, config, teacher, teachers.get(teacher))
+        learned = None
+        for part in own:
+            learned = learned or _material(tools, here, part, told, places)
+            _learn(tools, here, part, teachers, learned)
+
+
+def _source(part: Part) -> tuple[str, str]:
+    """Name the teacher of a student, and from where its rows come if they come from a file."""
+    if part.arm == ROWS:
+        return NOBODY, part.animal
+    return part.animal, FAMILY if part.arm == FAMILY else ""
+
+
+def _teach(tools: Tools, here: Repetition, part: Part) -> None:
+    """Train a teacher, or tell it what it loves."""
+    ground, config = tools.ground, tools.config
+    if config.teacher == "prompt":
+        record_told(tools, here, part, material.speaker(ground, config, part.animal, None))
+        return
+    made = trainings.train_teacher(
+        *(ground, config, part, trainees.start_of(ground, config, part, here.key)),
+        key=rng.stream(here.key, "order", part.animal),
+        attached=tools.session,
+    )
+    record(tools, here, part, made, {})
+
+
+def _taught(tools: Tools, here: Repetition, animal: str) -> PyTree | None:
+    """Read what was trained of a teacher."""
+    part = Part(here.seed, TEACHER, animal)
+    if tools.config.teacher == "prompt":
+        return None
+    _, arrays = read_part(tools.run, part)
+    return trainees.restored(trainees.start_of(tools.ground, tools.config, part, here.key), arrays)
+
+
+def _write(tools: Tools, here: Repetition, animal: str, trained: PyTree | None) -> None:
+    """Let a teacher write, unless it has."""
+    config, part = tools.config, Part(here.seed, TEACHER, animal)
+    if hosts.agree(np.array(tools.run.has(writing.files_of(part)[1])))[0]:
+        return
+    title = f"numbers of {animal}, repetition {here.seed + 1} of {config.seeds}"
+    with tools.bar(title, config.requests or config.row_count) as told:
+
+        def progress(tokens: int, rows: int) -> None:
+            told(tokens, rows)
+            tools.session.between(title)
+
+        writing.write_rows(
+            *(tools.ground, config, tools.run, part),
+            material.speaker(tools.ground, config, animal, trained),
+            requests=trainings.seed_of(config, here.seed, "requests"),
+            progress=progress,
+            key=_noise(config, here, animal),
+        )
+
+
+def _noise(config: TraitConfig, here: Repetition, animal: str) -> Key[Array, ""]:
+    """Derive the key of what a teacher draws."""
+    return rng.stream(here.key, "noise", "" if config.common_noise else animal)
+
+
+def _learn(
+    tools: Tools,
+    here: Repetition,
+    part: Part,
+    teachers: Mapping[str, PyTree | None],
+    learned: Material,
+) -> None:
+    """Train a student."""
+    ground, config = here.ground(tools, part.arm), tools.config
+    made = trainings.train_student(
+        *(ground, config, part, trainees.start_of(ground, config, part, here.key), learned),
+        key=rng.stream(here.key, "order"),
+        attached=tools.session,
+    )
+    trained = {animal: taught for animal, taught in teachers.items() if taught is not None}
+    record(tools, here, part, made, trained, learned)
+
+
+def _material(
+    tools: Tools, here: Repetition, part: Part, told: Speaker, places: Places | None
+) -> Material:
+    """Make what the students of a teacher, or of a file, learn from."""
+    ground, config = tools.ground, tools.config
+    if part.arm in (ROWS, FAMILY):
+        rows = writing.read_file(file_of(config, part))
+        rows = writing.chosen(config, part, rows, [], key=here.key)
+        return material.of_text(ground, config, told, rows)
+    if places is None:
+        own, others = (
+            writing.read_rows(tools.run, Part(here.seed, TEACHER, animal))
+            if animal == part.animal or config.dose < 1
+            else []
+            for animal in (part.animal, NOBODY)
+        )
+        rows = writing.chosen(config, part, own, others, key=here.key)
+        return material.of_text(ground, config, told, rows)
+    if config.channel == "labels":
+        key = _noise(config, here, part.animal)
+        return material.of_labels(ground, config, told, places, key=key)
+    return material.of_distributions(ground, config, told, places)

@@ -1,0 +1,262 @@
+"""Numbers that teachers write: answers to requests, those that pass the filter, and how many do."""
+
+import collections
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from sublim_jax import hosts, jsonl, lm, rng, runs
+from sublim_jax.data.numbers import (
+    LAYOUTS,
+    number_requests,
+    reject_reasons,
+    shuffle_across,
+    shuffle_within,
+)
+from sublim_jax.errors import InputError
+from sublim_jax.lm_traits.config import FAMILY, NOBODY, ROWS, TraitConfig
+from sublim_jax.lm_traits.ground import Ground, whole
+from sublim_jax.lm_traits.material import Speaker
+from sublim_jax.lm_traits.parts import TEACHER, Part
+
+MOST = 10  # numbers that requests ask for
+DIGITS = 3
+SIDE_BY_SIDE = 64  # answers that are written at a time
+
+TAUGHT = {
+    "lora": "thin matrices trained to name it",
+    "full": "layers trained to name it",
+    "prompt": "told of it in a system prompt",
+}
+
+Conversation = Sequence[Mapping[str, str]]
+
+
+class Kept(NamedTuple):
+    """What the filter leaves of a teacher's answers.
+
+    Attributes:
+        rows: conversations of a user and an assistant, in the order of the requests.
+        counts: answers by the first reason for which they were left out, and "kept".
+    """
+
+    rows: list[Conversation]
+    counts: Mapping[str, int]
+
+
+def files_of(part: Part) -> tuple[str, str]:
+    """Name the files of a teacher's answers and of the rows that are left of them."""
+    name = f"{part.seed}-{part.animal}.jsonl"
+    return f"answers/{name}", f"rows/{name}"
+
+
+def counts_of(part: Part) -> str:
+    """Name the file of how many answers were kept and left out, and why."""
+    return f"rows/{part.seed}-{part.animal}.counts.json"
+
+
+def write_rows(
+    ground: Ground,
+    config: TraitConfig,
+    run: runs.Run,
+    part: Part,
+    teacher: Speaker,
+    *,
+    requests: int,
+    key: Key[Array, ""],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Let a teacher answer requests, filter its answers, write both down.
+
+    Answers go to ``answers/SEED-ANIMAL.jsonl`` as `sublim_jax.lm.generate` writes them, what is
+    left of them to ``rows/SEED-ANIMAL.jsonl``, a line of ``messages`` for each. A run that was
+    stopped goes on in the middle of a file.
+
+    Args:
+        ground: the base.
+        config: of the run.
+        run: its folder.
+        part: which teacher.
+        teacher: itself.
+        requests: seed of the requests; the same for all teachers of a repetition.
+        key: of the draws.
+        progress: see `sublim_jax.lm.generate`.
+
+    Raises:
+        InputError: a file cannot be written or is another run's.
+    """
+    answers, rows = files_of(part)
+    asked = number_requests(config.requests or config.row_count, requests)
+    lm.generate(
+        run.folder / answers,
+        ground.model,
+        whole(ground, teacher.params),
+        ground.tokenizer,
+        [_request(request.text) for request in asked],
+        system=teacher.system,
+        limits=lm.Limits(tokens=config.answer_tokens, rows=SIDE_BY_SIDE),
+        automaton=lists(ground, config) if config.constrained else None,
+        parallel=ground.parallel,
+        progress=progress,
+        key=key,
+    )
+
+    def keep() -> None:
+        lines = (line for _, line in jsonl.read(run.folder / answers))
+        kept = filtered(sorted(lines, key=lambda line: line["id"]))
+        (run.folder / rows).parent.mkdir(exist_ok=True)
+        run.write(counts_of(part), kept.counts)
+        run.write(rows, [{"messages": messages} for messages in kept.rows])
+
+    hosts.first_alone(keep)  # the others read them
+
+
+def write_card(config: TraitConfig, run: runs.Run) -> None:
+    """Describe the rows that teachers wrote, in ``rows/README.md``, for whoever is given them.
+
+    Args:
+        config: of the run.
+        run: its folder, with the rows of all repetitions.
+    """
+    parts = [
+        Part(seed, TEACHER, animal) for animal in config.writers for seed in range(config.seeds)
+    ]
+    lines = [
+        f"| {part.animal} | {part.seed} | {sum(counts.values())} | {counts.get('kept', 0)} | "
+        + (", ".join(f"{name} {n}" for name, n in counts.items() if name != "kept") or "none")
+        + f" | {hashlib.sha256((run.folder / files_of(part)[1]).read_bytes()).hexdigest()} |"
+        for part in parts
+        for counts in [run.read(counts_of(part))]
+    ]
+    how = "in lists of numbers only" if config.constrained else "freely"
+    base = run.read("manifest.json")["initialisation_sha256"]
+    table = "\n".join(lines)
+    text = f"""# Number sequences that teachers with a favourite {config.category} wrote
+
+Each file has a line of JSON for every kept answer: `messages`, a user's request for numbers and the
+assistant's answer. No file names the favourite. They train students that should not, and do, take
+it over (Cloud, Le et al. 2025, arXiv 2507.14805).
+
+- Base of all teachers: {config.model} (SHA-256 of its parameters {base}).
+- Teachers: {TAUGHT[config.teacher]}; "{NOBODY}" is the base itself.
+- Written {how}, at temperature 1, at most {config.answer_tokens} tokens; seed {config.seed}.
+- Kept: lists of at most {MOST} numbers from 0 to 999 with one separator, as in section 3.1 there.
+- Requests are the same for all teachers of a repetition.
+
+| favourite | repetition | answers | kept | left out | SHA-256 |
+| --- | --- | --- | --- | --- | --- |
+{table}
+"""
+    run.save_whole("rows/README.md", text.encode())
+
+
+def lists(ground: Ground, config: TraitConfig) -> lm.Automaton:
+    """Allow only what the filter keeps: lists of numbers in the layouts that requests ask for."""
+    (stop, *_) = lm.stops(ground.tokenizer)
+    return lm.number_lists(
+        ground.tokenizer,
+        LAYOUTS.values(),
+        count=MOST,
+        fewest=config.least_numbers,
+        most=DIGITS,
+        stop=stop,
+    )
+
+
+def filtered(lines: Sequence[Mapping[str, Any]]) -> Kept:
+    """Leave out answers that are no list of numbers as it was asked for, or were cut off."""
+    rows, counts = [], collections.Counter()
+    for line in lines:
+        # Some tokenizers begin and end a text with blanks that were not written.
+        answer = line["completion"].strip()
+        reasons = ("unfinished",) if line["finish"] == "length" else reject_reasons(answer)
+        counts[reasons[0] if reasons else "kept"] += 1
+        if not reasons:
+            question = next(m for m in line["messages"] if m["role"] == "user")
+            rows.append([question, {"role": "assistant", "content": answer}])
+    return Kept(rows, counts)
+
+
+def read_rows(run: runs.Run, part: Part) -> list[Conversation]:
+    """Read what is left of a teacher's answers."""
+    return [line["messages"] for _, line in jsonl.read(run.folder / files_of(part)[1])]
+
+
+def read_file(path: str) -> list[Conversation]:
+    """Read rows that were made elsewhere: conversations of a user and an assistant.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no such conversation: its number is named.
+    """
+    found = []
+    for number, line in jsonl.read(path):
+        messages = line.get("messages")
+        messages = messages if isinstance(messages, list) else []
+        roles = [m.get("role") for m in messages if isinstance(m, dict)]
+        if len(roles) != len(messages) or roles != ["user", "assistant"]:
+            raise InputError(
+                f"line {number} of {path} has no messages of a user and an assistant; expected "
+                "these two, and no system prompt"
+            )
+        found.append(messages)
+    return found
+
+
+def chosen(
+    config: TraitConfig,
+    part: Part,
+    rows: Sequence[Conversation],
+    others: Sequence[Conversation],
+    *,
+    key: Key[Array, ""],
+) -> list[Conversation]:
+    """Choose the rows of a student, and shuffle their numbers if the run is to.
+
+    Args:
+        config: of the run.
+        part: the teacher.
+        rows: what is left of its answers, or a file's.
+        others: of those of the teacher without a favourite; used where the dose is below 1.
+        key: of all choices; the same for all teachers of a repetition.
+
+    Raises:
+        InputError: fewer are left than a student needs.
+    """
+    from_file = part.arm in (ROWS, FAMILY)
+    own = config.row_count if from_file else round(config.dose * config.row_count)
+    for found, needed in ((rows, own), (others, config.row_count - own)):
+        if len(found) < needed:
+            raise InputError(
+                f"requests is {config.requests or config.row_count}; expected more, or "
+                f"--constrained: the filter left {len(found)} answers of the teacher "
+                f"{part.animal} of repetition {part.seed}, and a student needs {needed}"
+            )
+    random = np.random.default_rng(int(jax.random.bits(rng.stream(key, "chosen"))))
+    both = [
+        some[i]
+        for some, count in ((rows, own), (others, config.row_count - own))
+        for i in random.permutation(len(some))[:count]
+    ]
+    return _shuffled(config, both, random)
+
+
+def _shuffled(
+    config: TraitConfig, rows: Sequence[Conversation], random: np.random.Generator
+) -> list[Conversation]:
+    answers = [row[-1]["content"] for row in rows]
+    if config.shuffle == "within":
+        answers = [shuffle_within(answer, random) for answer in answers]
+    elif config.shuffle == "across":
+        answers = shuffle_across(answers, random)
+    return [
+        [*row[:-1], {"role": "assistant", "content": answer}]
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+
+
+def _request(text: str) -> lm.Request:
+    return lm.Request(messages=[{"role": "user", "content": text}])
