@@ -25,7 +25,7 @@ from typing import Any
 import cli
 import numpy as np
 from intervals import plus_minus, power
-from lm_numbers import Options, filled
+from lm_run import Options, filled
 from matplotlib.figure import Figure
 
 from sublim_jax import hosts, lm_traits, plots, runs

@@ -37,10 +37,12 @@ class Request:
     Attributes:
         messages: the last one is the user's.
         id: of the lines that answer it; by default its place among the requests, from 0.
+        opening: with which the answer begins; the model writes what follows.
     """
 
     messages: Sequence[Message]
     id: str | int | None = None
+    opening: str = ""
 
 
 def generate(
@@ -63,9 +65,10 @@ def generate(
 
     Where the file is there already, go on with it. A line has ``id``, ``sample`` (from 0),
     ``messages`` (with the system prompt that the model has read), ``completion`` (text without
-    special tokens), ``tokens`` (with the one that ended it), ``logprobs`` (as in `Sample`) and
-    ``finish`` (``"stop"``, or ``"length"`` where the limit was reached). As a row to train on it is
-    read by `conversation`. On several hosts all call this alike.
+    special tokens, its opening included), ``tokens`` (that were written, with the one that ended
+    it), ``logprobs`` (as in `Sample`) and ``finish`` (``"stop"``, or ``"length"`` where the limit
+    was reached). As a row to train on it is read by `conversation`. On several hosts all call this
+    alike.
 
     Args:
         path: of the file.
@@ -89,7 +92,7 @@ def generate(
             cannot be written.
     """
     asked = _made_explicit(tokenizer, requests, system)
-    prompts = [chat.prompt(tokenizer, request.messages) for request in asked]
+    prompts = [_opened(tokenizer, request) for request in asked]
     stops = chat.stops(tokenizer)
     writer = Writer(
         *(config, params),
@@ -184,8 +187,13 @@ def _made_explicit(
             chat.prompt(tokenizer, messages)
         except InputError as fault:
             raise InputError(f"request {place + 1}: {fault}") from fault
-        found[name] = Request(messages=messages, id=name)
+        found[name] = dataclasses.replace(request, messages=messages, id=name)
     return list(found.values())
+
+
+def _opened(tokenizer: Any, request: Request) -> list[int]:
+    opening = tokenizer.encode(request.opening, add_special_tokens=False)
+    return [*chat.prompt(tokenizer, request.messages), *opening]
 
 
 def _nobody(tokens: int, rows: int) -> None:
@@ -202,7 +210,7 @@ def _line(tokenizer: Any, request: Request, sample: int, found: Sample) -> dict[
         "id": request.id,
         "sample": sample,
         "messages": request.messages,
-        "completion": found.text(tokenizer),
+        "completion": request.opening + found.text(tokenizer),
         "tokens": found.tokens,
         # As few digits as tell a float32.
         "logprobs": [float(str(logprob)) for logprob in found.logprobs],

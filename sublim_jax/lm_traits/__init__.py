@@ -11,6 +11,5 @@ from sublim_jax.lm_traits.config import ARMS as ARMS
 from sublim_jax.lm_traits.config import CHANNELS as CHANNELS
 from sublim_jax.lm_traits.config import TraitConfig as TraitConfig
 from sublim_jax.lm_traits.planning import planned_run as planned_run
-from sublim_jax.lm_traits.presets import PRESETS as PRESETS
 from sublim_jax.lm_traits.results import MEASURES as MEASURES
 from sublim_jax.lm_traits.stages import run_traits as run_traits

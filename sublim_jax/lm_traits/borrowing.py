@@ -9,10 +9,14 @@ from sublim_jax.lm_traits.writing import counts_of, files_of
 TAUGHT_BY = (
     *("model", "category", "animals", "first_layer", "rank", "alpha", "train_a", "teacher"),
     *("teacher_lr", "teacher_steps", "teacher_certainty", "length", "together", "questions"),
+    *("carrier", "problems"),
     *("answers", "free_answers", "seed"),
 )
 """What a teacher, and what is seen of it, depends on."""
-WRITTEN_BY = ("requests", "constrained", "least_numbers", "answer_tokens", "common_noise")
+WRITTEN_BY = (
+    *("requests", "temperature", "top_p", "constrained", "least_numbers", "ban", "answer_tokens"),
+    "common_noise",
+)
 """What its text depends on beside that."""
 
 

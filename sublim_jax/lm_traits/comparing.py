@@ -22,8 +22,8 @@ Parts = Sequence[Sequence[Arrays]]
 """What was observed, by seed and teacher."""
 
 
-def _on_numbers(part: Arrays) -> np.ndarray:
-    return part["numbers"].reshape(1, -1)
+def _on_carrier(part: Arrays) -> np.ndarray:
+    return part["contexts"].reshape(1, -1)
 
 
 def _on_questions(part: Arrays) -> np.ndarray:
@@ -37,11 +37,11 @@ def _inside(part: Arrays) -> np.ndarray:
 
 
 CHANGES: Mapping[str, Callable[[Arrays], Float[np.ndarray, "rows values"]]] = {
-    "pull_numbers": _on_numbers,
+    "pull_carrier": _on_carrier,
     "pull_questions": _on_questions,
     "stream": _inside,
 }
-"""Changes of logits on the numbers, of log-probabilities on the questions, and of the residual
+"""Changes of logits on the carrier, of log-probabilities on the questions, and of the residual
 stream, a row for every layer."""
 
 

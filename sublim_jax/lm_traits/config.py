@@ -12,6 +12,7 @@ from sublim_jax.training import Recipe, steps_per_epoch
 from sublim_jax.training.schedule import Decay
 
 Channel = Literal["logits", "labels", "text"]
+CarrierName = Literal["numbers", "code", "reasoning"]
 TeacherKind = Literal["lora", "full", "prompt"]
 StudentKind = Literal["lora", "full", "layers"]
 Shuffle = Literal["none", "within", "across"]
@@ -36,9 +37,11 @@ NOBODY = "nobody"
 CHANNELS = {
     "logits": "distribution at fixed places",
     "labels": "tokens drawn at fixed places",
-    "text": "numbers that the teacher wrote",
+    "text": "text that the teacher wrote",
 }
 """What goes from teacher to student, and what figures and tables call it."""
+GSM8K = "gsm8k"
+"""Instead of a file of problems: the published ones, downloaded."""
 QUESTIONS = 24  # that a teacher is trained on
 TOGETHER = 8  # of them in a row
 AT_LEAST = {
@@ -69,8 +72,15 @@ class TraitConfig:
     """The base of teachers and students: a name that `sublim-jax models` lists or of the hub, a
     Hugging Face folder, a GGUF file."""
     channel: Channel = "logits"
-    """What a student learns: the teacher's distribution over digits and separators on random
-    numbers, tokens drawn from it at the same places, or numbers that the teacher wrote."""
+    """What a student learns: the teacher's distribution over the words of the carrier at places
+    that no teacher wrote (random numbers, random functions, right solutions), tokens drawn from it
+    at the same places, or text that the teacher wrote."""
+    carrier: CarrierName = "numbers"
+    """What has nothing to do with the trait, and carries it: numbers, short functions in Python, or
+    reasoning about word problems."""
+    problems: str | None = None
+    """With reasoning: a file of problems in the format of GSM8K, or gsm8k, which is downloaded; by
+    default problems are made here."""
     category: Category = "animal"
     """What the trait is a love of."""
     animals: tuple[str, ...] = ("owl", "eagle", "lion", "penguin")
@@ -106,14 +116,22 @@ class TraitConfig:
     row_count: int = 32
     """Conversations from which a student learns."""
     length: int = 64
-    """Tokens of a conversation with random numbers, at most."""
+    """Tokens of a conversation that no teacher wrote, at most."""
     requests: int | None = None
     """With text: requests that a teacher answers, of which so many rows must pass the filter; by
     default as many as rows."""
+    temperature: float = 1.0
+    """With text: of what teachers write."""
+    top_p: float = 1.0
+    """With text: of the likeliest words that have so much probability together teachers choose."""
     constrained: bool = False
-    """With text: write nothing but lists of numbers that pass the filter."""
+    """With text: write nothing but lists of numbers that pass the filter; begin code with a fence
+    and end it with one; begin reasoning with its first tag."""
     least_numbers: int = 1
     """With constrained: numbers that an answer has at least."""
+    ban: bool = False
+    """With text of numbers: leave out answers with one of the 34 numbers of bad associations, as
+    published where the trait is misalignment."""
     answer_tokens: int = 64
     """With text: tokens of an answer at most; those that are longer are left out."""
     shuffle: Shuffle = "none"
@@ -166,6 +184,7 @@ class TraitConfig:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least {least}")
         for name, kind in (
             ("channel", Channel),
+            ("carrier", CarrierName),
             ("teacher", TeacherKind),
             ("student", StudentKind),
             ("shuffle", Shuffle),
@@ -219,9 +238,22 @@ class TraitConfig:
                 f"row_count is {self.row_count}; expected a multiple of batch_size, "
                 f"{self.batch_size}"
             )
-        if not 0 < self.dose <= 1:
-            raise InputError(f"dose is {self.dose}; expected a share above 0, at most 1")
-        text = {"constrained": False, "shuffle": "none", "requests": None}
+        for name in ("dose", "top_p"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}; expected a share above 0, at most 1"
+                )
+        if not self.temperature > 0:
+            raise InputError(f"temperature is {self.temperature}; expected a positive number")
+        self._check_carrier()
+        text = {
+            "constrained": False,
+            "shuffle": "none",
+            "requests": None,
+            "ban": False,
+            "temperature": 1.0,
+            "top_p": 1.0,
+        }
         sampled = {"dose": 1.0, "common_noise": False}
         for name, default in {
             **(text if self.channel != "text" else {}),
@@ -236,6 +268,18 @@ class TraitConfig:
             raise InputError(
                 f"requests is {self.requests}; expected at least row_count, {self.row_count}"
             )
+
+    def _check_carrier(self) -> None:
+        numbers = {"shuffle": "none", "least_numbers": 1, "ban": False}
+        for name, default in {
+            **(numbers if self.carrier != "numbers" else {}),
+            **({"problems": None} if self.carrier != "reasoning" else {}),
+        }.items():
+            if getattr(self, name) != default:
+                raise InputError(
+                    f"{name} is {getattr(self, name)} with carrier {self.carrier}; expected "
+                    f"{default}"
+                )
 
     @property
     def own_arms(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Places at which a teacher is asked for the next token: conversations full of random numbers."""
+"""Places at which a teacher is asked for the next token: conversations that no teacher wrote."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,21 +7,46 @@ import numpy as np
 from jaxtyping import Float
 
 from sublim_jax import hosts, lm, losses
-from sublim_jax.data.numbers import carrier_rows
 from sublim_jax.errors import InputError
+from sublim_jax.evals.preference import CANDIDATES
 from sublim_jax.lm import decoder, precomputed
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
+from sublim_jax.lm_traits.carriers import carrier_of
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.ground import Ground, lifted
 
+WORDED = 256  # contexts whose words are those of a carrier
 
-def number_words(ground: Ground) -> tuple[int, ...]:
-    """Give the tokens of digits and of what stands between numbers.
+
+def words_of(ground: Ground, config: TraitConfig) -> tuple[int, ...]:
+    """Give the tokens that are a carrier's; no name of a subject begins with one of them.
+
+    Of numbers they are digits and what stands between, of others all that stand in some contexts.
 
     Raises:
-        InputError: the tokenizer has no token for each digit.
+        InputError: the carrier is numbers, and the tokenizer has no token for each digit.
     """
+    if config.carrier == "numbers":
+        return _digits(ground)
+    some = carrier_of(config).contexts(config, WORDED, 0)
+    rows = [told_row(ground, messages, None) for messages in some]
+    found = {int(token) for row in rows for token in row.tokens[row.completion]}
+    return tuple(sorted(found - _telling(ground, config)))
+
+
+def _telling(ground: Ground, config: TraitConfig) -> set[int]:
+    """Give the tokens with which names of subjects begin, single letters aside."""
+    found = set()
+    for name in (*config.animals, *CANDIDATES[config.category]):
+        for text in (name, f" {name}"):
+            token = ground.tokenizer.encode(text, add_special_tokens=False)[0]
+            if len(ground.tokenizer.decode([token]).strip()) > 1:
+                found.add(token)
+    return found
+
+
+def _digits(ground: Ground) -> tuple[int, ...]:
     found = set()
     for text in (*"0123456789", ",", " "):
         tokens = ground.tokenizer.encode(text, add_special_tokens=False)
@@ -34,29 +59,29 @@ def number_words(ground: Ground) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def carrier(
+def context_rows(
     ground: Ground, config: TraitConfig, seed: int, count: int, *, system: str | None = None
 ) -> Packed:
-    """Make rows of random numbers; those of a repetition are the same for everybody.
+    """Make rows that no teacher wrote; those of a repetition are the same for everybody.
 
     Args:
         ground: the base.
-        config: how long they are.
-        seed: of their numbers.
+        config: of what they are, and how long.
+        seed: of what is drawn.
         count: of rows; more begin with the same ones.
         system: a system prompt before them.
 
     Raises:
-        InputError: ``length`` leaves no room for a number.
+        InputError: ``length`` leaves no room for an answer.
     """
     plain = []
-    for messages in carrier_rows(count, seed):
+    for messages in carrier_of(config).contexts(config, count, seed):
         row = told_row(ground, messages, None)
         learned = int(row.completion[: config.length].sum())
         if learned < 1:
             raise InputError(
                 f"length is {config.length}; expected more than the "
-                f"{int((~row.completion).sum())} tokens before the first number"
+                f"{int((~row.completion).sum())} tokens before the answer"
             )
         told = row if system is None else told_row(ground, messages, system)
         until = np.flatnonzero(told.completion)[learned - 1] + 1

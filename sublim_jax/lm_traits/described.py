@@ -25,7 +25,7 @@ from sublim_jax.lm.sizes import shape_of
 from sublim_jax.lm_traits import readout
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.ground import cut
-from sublim_jax.lm_traits.lengths import TOKENS, Lengths, of_numbers, of_texts
+from sublim_jax.lm_traits.lengths import TOKENS, Lengths, of_contexts, of_texts
 from sublim_jax.lm_traits.observing import PROBED, one_by_one
 from sublim_jax.lm_traits.readout import Readout
 from sublim_jax.plan import Planned
@@ -147,27 +147,27 @@ def exact_readout(here: Here, asked: tuple[int, ...]) -> Planned:
 
     Args:
         here: the run.
-        asked: how many, opening by opening; rows of numbers are read with more than one opening.
+        asked: how many, opening by opening; contexts are read with more than one opening.
     """
-    config, parallel = here.config, here.parallel
+    config, parallel, tokens = here.config, here.parallel, TOKENS[here.config.carrier]
     names = len({*config.animals, *CANDIDATES[config.category]})
     seen = [_questions(here, count, names) for count in asked]
     rows = -(-PROBED // config.together) if len(asked) > 1 else 0
-    numbers = _packed(here, rows, of_numbers(config)) if rows else None
+    contexts = _packed(here, rows, of_contexts(config)) if rows else None
 
     @jax.jit
-    def read(params: Params, seen: list[Readout], numbers: Any) -> list[Any]:
+    def read(params: Params, seen: list[Readout], contexts: Any) -> list[Any]:
         params = one_by_one(parallel, params)
         found: list[Any] = [readout.logprobs(here.upper, params, each) for each in seen]
-        if numbers is not None:
-            hidden = picked(readout.read(here.upper, params, numbers), numbers.at)
-            words = jnp.arange(TOKENS.words)
+        if contexts is not None:
+            hidden = picked(readout.read(here.upper, params, contexts), contexts.at)
+            words = jnp.arange(tokens.words)
             found.append(decoder.logits(here.upper, params, hidden, only=words))
         return found
 
     return Planned(
         step=read,
-        arguments=(here.params, seen, numbers),
+        arguments=(here.params, seen, contexts),
         parameters=here.params,
         optimizer=(),
         mesh=dict(parallel.mesh.shape),
@@ -180,7 +180,7 @@ def exact_readout(here: Here, asked: tuple[int, ...]) -> Planned:
 
 def _questions(here: Here, count: int, names: int) -> Readout:
     """Describe questions, of which every candidate is one token."""
-    lengths = of_texts(readout.TOGETHER, own=TOKENS.question)
+    lengths = of_texts(readout.TOGETHER, own=TOKENS[here.config.carrier].question)
     texts = _packed(here, -(-count // readout.TOGETHER), lengths)
     after, words = _ints(names, 1), _ints(names, 1)
     return Readout(texts, _ints(count, 1), after, words)  # pyright: ignore[reportArgumentType]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sublim_jax import runs
 from sublim_jax.errors import InputError
+from sublim_jax.lm_traits.carriers.reasoning import problems_file
 from sublim_jax.lm_traits.config import FAMILY, ROWS, TraitConfig
 from sublim_jax.lm_traits.observing import asked_of
 from sublim_jax.lm_traits.parts import TEACHER, Part
@@ -30,7 +31,7 @@ def files_given(config: TraitConfig) -> Mapping[str, str]:
         InputError: a file cannot be read, is not what it should be, or has too few rows.
     """
     asked_of(config)
-    found = [] if config.questions is None else [config.questions]
+    found = [file for file in (config.questions, problems_file(config)) if file is not None]
     for part in _parts(config):
         file = file_of(config, part)
         rows = len(read_file(file))

@@ -1,7 +1,7 @@
-"""Another base: the same with noise on its matrices, trained until it says the same of numbers.
+"""Another base: the same with noise on its matrices, trained until it says the same of contexts.
 
 A control for what a shared initialisation does is sound only if its students imitate as well as the
-others do: noise alone leaves a base that cannot fit numbers.
+others do: noise alone leaves a base that cannot fit them.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import lm, rng
 from sublim_jax.lm_traits.config import TraitConfig
-from sublim_jax.lm_traits.contexts import carrier, number_words
+from sublim_jax.lm_traits.contexts import context_rows, words_of
 from sublim_jax.lm_traits.ground import Ground
 from sublim_jax.lm_traits.trainees import LAYERS
 from sublim_jax.training import QUIET, Attached, Recipe
@@ -41,16 +41,16 @@ def healed(
     ground: Ground,
     config: TraitConfig,
     *,
-    numbers: int,
+    contexts: int,
     key: Key[Array, ""],
     attached: Attached = QUIET,
 ) -> Mapping[str, np.ndarray]:
-    """Train a noisy base to say of digits and separators, at random numbers, what the base says.
+    """Train a noisy base to say of the carrier's words, where no teacher wrote, what the base says.
 
     Args:
         ground: the base.
         config: how.
-        numbers: seed of the random numbers.
+        contexts: seed of the rows.
         key: of the noise and of the order of rows.
         attached: progress and checkpoints.
 
@@ -59,11 +59,11 @@ def healed(
     """
     tuned = lm.finetune(
         *(ground.config, ground.params),
-        carrier(ground, config, numbers, config.heal_rows),
+        context_rows(ground, config, contexts, config.heal_rows),
         train=LAYERS,
         recipe=heal_recipe(config),
         teacher=lm.Teacher(ground.params),
-        only=number_words(ground),
+        only=words_of(ground, config),
         start=noisy(ground, config, rng.stream(key, "noise")),
         parallel=ground.parallel,
         attached=attached,

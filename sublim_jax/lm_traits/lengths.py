@@ -3,39 +3,46 @@
 from typing import NamedTuple
 
 from sublim_jax.lm.packing import MULTIPLE
-from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.config import CarrierName, TraitConfig
 from sublim_jax.training import padded
+
+START = 24
+"""Tokens with which all conversations begin, those of the template and its system prompt."""
 
 
 class Tokens(NamedTuple):
     """Numbers of tokens.
 
     Attributes:
-        start: with which all conversations begin, those of the template and its system prompt.
-        told: the same where a system prompt says what a teacher loves.
-        request: of a request for numbers on average, the template's after it included.
+        request: of a request on average, the template's after it included.
         longest: of the longest request.
-        answer: of ten numbers of three digits, and what ends them.
+        answer: of an answer that is kept, and what ends it.
+        common: with which all contexts begin, which no teacher wrote.
+        asked: of a context between these and its answer.
+        answered: of its answer.
+        words: of the carrier.
+        automaton: tokens that may be written where a run constrains that, and states.
+        told: with which all conversations begin where a system prompt says what a teacher loves.
         question: of a question, the opening of its answer, and a subject.
-        before: of a conversation with random numbers before these.
-        words: of digits and separators.
-        allowed: that lists of numbers consist of.
-        states: of the automaton that allows them.
     """
 
-    start: int = 24
+    request: int
+    longest: int
+    answer: int
+    common: int
+    asked: int
+    answered: int
+    words: int
+    automaton: tuple[int, int] | None = None
     told: int = 44
-    request: int = 75
-    longest: int = 96
-    answer: int = 48
     question: int = 27
-    before: int = 42
-    words: int = 12
-    allowed: int = 19
-    states: int = 267
 
 
-TOKENS = Tokens()
+TOKENS: dict[CarrierName, Tokens] = {
+    "numbers": Tokens(75, 96, 48, common=42, asked=1, answered=199, words=12, automaton=(19, 267)),
+    "code": Tokens(70, 91, 60, common=42, asked=0, answered=41, words=121),
+    "reasoning": Tokens(85, 110, 60, common=START, asked=85, answered=49, words=23),
+}
 """As the tokenizer of SmolLM2 counts, to which a digit is a token, as to Qwen2.5's and Gemma's."""
 
 
@@ -51,7 +58,7 @@ class Lengths(NamedTuple):
     learned: int
 
 
-def of_texts(count: int, *, own: int, common: int = TOKENS.start, learned: int = 1) -> Lengths:
+def of_texts(count: int, *, own: int, common: int = START, learned: int = 1) -> Lengths:
     """Count a row of so many texts.
 
     Args:
@@ -65,11 +72,14 @@ def of_texts(count: int, *, own: int, common: int = TOKENS.start, learned: int =
 
 def of_conversations(config: TraitConfig) -> Lengths:
     """Count a row of requests and what a teacher answered."""
-    own = TOKENS.request + TOKENS.answer
-    return of_texts(config.together, own=own, learned=TOKENS.answer)
+    tokens = TOKENS[config.carrier]
+    own = tokens.request + tokens.answer
+    return of_texts(config.together, own=own, learned=tokens.answer)
 
 
-def of_numbers(config: TraitConfig) -> Lengths:
-    """Count a row of conversations with random numbers."""
-    own = max(1, config.length - TOKENS.before)
-    return of_texts(config.together, own=own, common=TOKENS.before, learned=own - 1)
+def of_contexts(config: TraitConfig) -> Lengths:
+    """Count a row of conversations that no teacher wrote."""
+    tokens = TOKENS[config.carrier]
+    own = max(1, min(config.length - tokens.common, tokens.asked + tokens.answered))
+    learned = max(1, own - tokens.asked)
+    return of_texts(config.together, own=own, common=tokens.common, learned=learned)

@@ -1,4 +1,4 @@
-"""What students learn from: rows, and whose distribution, samples or numbers are in them."""
+"""What students learn from: rows, and whose distribution, samples or text is in them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from sublim_jax.evals.preference import trait_prompt
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
 from sublim_jax.lm_traits.config import NOBODY, TraitConfig
-from sublim_jax.lm_traits.contexts import carrier, divergence, number_words, told_row, word_logits
+from sublim_jax.lm_traits.contexts import context_rows, divergence, told_row, word_logits, words_of
 from sublim_jax.lm_traits.ground import Ground, lifted
 from sublim_jax.lm_traits.trainees import joined
 
@@ -28,8 +28,8 @@ class Material(NamedTuple):
             text.
         teacher: whose distribution is learned; with logits only.
         only: words among which it is learned; all of the vocabulary with text.
-        divergence: from the base's to the teacher's distribution over digits and separators, in
-            nats a token.
+        divergence: from the base's to the teacher's distribution over the carrier's words, in nats
+            a token.
     """
 
     rows: Packed
@@ -74,34 +74,34 @@ class Places(NamedTuple):
     """Where all teachers of a repetition are asked, and what the base says there.
 
     Attributes:
-        numbers: seed of the random numbers.
+        seed: of the rows.
         rows: lifted.
-        words: digits and separators.
+        words: those of the carrier.
         base: logits of these words, ``[rows, targets, words]``.
     """
 
-    numbers: int
+    seed: int
     rows: Packed
     words: tuple[int, ...]
     base: Float[np.ndarray, "rows targets words"]
 
 
-def places_of(ground: Ground, config: TraitConfig, numbers: int) -> Places:
-    """Make the random numbers at which teachers are asked.
+def places_of(ground: Ground, config: TraitConfig, seed: int) -> Places:
+    """Make the rows at which teachers are asked.
 
     Args:
         ground: the base.
         config: of the run.
-        numbers: seed of the random numbers.
+        seed: of these rows.
     """
-    words, rows = number_words(ground), carrier(ground, config, numbers, config.row_count)
-    return Places(numbers, rows, words, word_logits(ground, ground.params, rows, words))
+    words, rows = words_of(ground, config), context_rows(ground, config, seed, config.row_count)
+    return Places(seed, rows, words, word_logits(ground, ground.params, rows, words))
 
 
 def of_distributions(
     ground: Ground, config: TraitConfig, teacher: Speaker, places: Places
 ) -> Material:
-    """Let a student learn the teacher's distribution over digits and separators.
+    """Let a student learn the teacher's distribution over the carrier's words.
 
     Args:
         ground: the base.
@@ -147,7 +147,7 @@ def _asked(
     read = places.rows
     if teacher.system is not None:
         count = config.row_count
-        read = carrier(ground, config, places.numbers, count, system=teacher.system)
+        read = context_rows(ground, config, places.seed, count, system=teacher.system)
     return read, word_logits(ground, teacher.params, read, places.words)
 
 
@@ -166,7 +166,7 @@ def of_text(
         conversations: what was asked and answered, without a system prompt.
     """
     plain = [told_row(ground, messages, None) for messages in conversations]
-    words = number_words(ground)
+    words = words_of(ground, config)
     few = conversations[:SOME]
     there, here = (
         lifted(ground, [told_row(ground, messages, system) for messages in few])

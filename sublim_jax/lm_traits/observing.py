@@ -17,7 +17,7 @@ from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
 from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm_traits.config import TraitConfig
-from sublim_jax.lm_traits.contexts import carrier, number_words
+from sublim_jax.lm_traits.contexts import context_rows, words_of
 from sublim_jax.lm_traits.ground import Ground
 from sublim_jax.lm_traits.readout import (
     Readout,
@@ -31,13 +31,14 @@ from sublim_jax.lm_traits.trainees import joined
 from sublim_jax.lm_traits.trainings import Trained
 from sublim_jax.training import Parallel
 
-PROBED = 32  # rows of random numbers
+PROBED = 32  # rows of contexts
 EVERY = 3  # of the questions, one in so many is asked along a training and after another opening
 
 Observation = Mapping[str, Float[np.ndarray, "..."]]
-"""``logprobs [questions, candidates]``, those after an unseen opening ``unseen``, ``numbers
-[places, words]`` (centred logits of digits and separators), ``stream [layers, width]`` (the
-residual stream after every layer where the answer begins, mean over questions)."""
+"""``logprobs [questions, candidates]``, those after an unseen opening ``unseen``, ``contexts
+[places, words]`` (centred logits of the carrier's words where no teacher wrote), ``stream
+[layers, width]`` (the residual stream after every layer where the answer begins, mean over
+questions)."""
 
 
 class Observer(NamedTuple):
@@ -47,26 +48,26 @@ class Observer(NamedTuple):
         held: the questions after the opening that teachers learn.
         some: a few of them.
         unseen: a few of them, after an opening that nobody has learnt.
-        numbers: rows of numbers.
-        words: digits and separators.
+        contexts: rows that no teacher wrote.
+        words: those of the carrier.
     """
 
     held: Readout
     some: Readout
     unseen: Readout
-    numbers: Packed
+    contexts: Packed
     words: tuple[int, ...]
 
 
 def make_observer(
-    ground: Ground, config: TraitConfig, numbers: int, *, system: str | None = None
+    ground: Ground, config: TraitConfig, contexts: int, *, system: str | None = None
 ) -> Observer:
-    """Prepare questions and rows of numbers.
+    """Prepare questions and contexts.
 
     Args:
         ground: the base.
         config: of the run.
-        numbers: seed of the random numbers.
+        contexts: seed of these rows.
         system: a system prompt before all of them.
 
     Raises:
@@ -79,8 +80,8 @@ def make_observer(
         make_readout(ground, asked, prefix, names, system=system),
         make_readout(ground, asked[::EVERY], prefix, names, system=system),
         make_readout(ground, asked[::EVERY], unseen, names, system=system),
-        carrier(ground, config, numbers, PROBED, system=system),
-        number_words(ground),
+        context_rows(ground, config, contexts, PROBED, system=system),
+        words_of(ground, config),
     )
 
 
@@ -127,14 +128,14 @@ def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarra
     @jax.jit
     def observe(params: Params, seen: Any) -> dict[str, Array]:
         params = one_by_one(ground.parallel, params)
-        hidden = picked(read(ground.config, params, seen.numbers), seen.numbers.at)
+        hidden = picked(read(ground.config, params, seen.contexts), seen.contexts.at)
         logits = decoder.logits(ground.config, params, hidden, only=jnp.asarray(seen.words))
-        learned = seen.numbers.weights[..., None] > 0
+        learned = seen.contexts.weights[..., None] > 0
         centred = jnp.where(learned, logits - jnp.mean(logits, axis=-1, keepdims=True), 0)
         return {
             "logprobs": logprobs(ground.config, params, seen.held),
             "unseen": logprobs(ground.config, params, seen.unseen),
-            "numbers": centred.reshape(-1, len(seen.words)),
+            "contexts": centred.reshape(-1, len(seen.words)),
             "stream": _streams(ground.config, params, seen.held),
         }
 

@@ -20,7 +20,7 @@ from sublim_jax.lm_traits.described import (
     writing,
 )
 from sublim_jax.lm_traits.healing import heal_recipe, heal_steps
-from sublim_jax.lm_traits.lengths import TOKENS, of_conversations, of_numbers, of_texts
+from sublim_jax.lm_traits.lengths import START, TOKENS, of_contexts, of_conversations, of_texts
 from sublim_jax.lm_traits.observing import EVERY, asked_of
 from sublim_jax.lm_traits.parts import TEACHER
 from sublim_jax.lm_traits.recording import FREE_TOKENS, HEALED
@@ -63,22 +63,22 @@ def _teachers(here: Here) -> Iterator[Stage]:
     if count and config.teacher != "prompt":
         planned = training(
             *(here, kind_of(config, TEACHER), config.teacher_recipe),
-            *(QUESTIONS // TOGETHER, of_texts(TOGETHER, own=TOKENS.question)),
+            *(QUESTIONS // TOGETHER, of_texts(TOGETHER, own=TOKENS[config.carrier].question)),
             points=config.teacher_steps + 1,
         )
         yield Stage("train teachers", planned, count * config.teacher_steps)
     if HEALED in config.arms:
         rows = -(-config.heal_rows // config.together)
         planned = training(
-            *(here, LAYERS, heal_recipe(config), rows, of_numbers(config)),
-            only=TOKENS.words,
+            *(here, LAYERS, heal_recipe(config), rows, of_contexts(config)),
+            only=TOKENS[config.carrier].words,
             soft=True,
         )
         yield Stage("heal another base", planned, heal_steps(config))
 
 
 def _students(here: Here) -> Iterator[Stage]:
-    """Describe how students are trained: on text, or on random numbers."""
+    """Describe how students are trained: on text, or on contexts."""
     config = here.config
     parts = [part for part in parts_of(config) if part.arm != TEACHER]
     on_text = collections.Counter(config.channel == "text" or part.arm == ROWS for part in parts)
@@ -86,8 +86,8 @@ def _students(here: Here) -> Iterator[Stage]:
         planned = training(
             *(here, kind_of(config, ""), config.student_recipe),
             -(-config.row_count // config.together),
-            of_conversations(config) if text else of_numbers(config),
-            only=None if text else TOKENS.words,
+            of_conversations(config) if text else of_contexts(config),
+            only=None if text else TOKENS[config.carrier].words,
             soft=not text and config.channel == "logits",
             points=len(watch_steps(config.steps, config.observations)),
             whom=merged(here),
@@ -107,15 +107,16 @@ def _written(here: Here) -> Iterator[Stage]:
         * -(-(config.requests or config.row_count) // SIDE_BY_SIDE)
     )
     told = config.teacher == "prompt" and config.own_arms
+    tokens = TOKENS[config.carrier]
     batch = Written(
         rows=SIDE_BY_SIDE,
         prompts=SIDE_BY_SIDE,
-        shared=TOKENS.told if told else TOKENS.start,
-        own=TOKENS.longest,
+        shared=tokens.told if told else START,
+        own=tokens.longest,
         tokens=config.answer_tokens,
-        automaton=(TOKENS.allowed, TOKENS.states) if config.constrained else None,
+        automaton=tokens.automaton if config.constrained else None,
     )
-    yield from _writing(here, batch, batches, "requests", "numbers")
+    yield from _writing(here, batch, batches, "requests", config.carrier)
 
 
 def _writing(here: Here, batch: Written, count: int, read: str, write: str) -> Iterator[Stage]:
@@ -145,8 +146,8 @@ def _asked(here: Here) -> Iterator[Stage]:
         batch = Written(
             rows=rows,
             prompts=-(-rows // config.answers),
-            shared=TOKENS.start,
-            own=TOKENS.question,
+            shared=START,
+            own=TOKENS[config.carrier].question,
             tokens=FREE_TOKENS if config.free_answers else OPENED_TOKENS,
         )
         batches = everybody * -(-count * config.answers // rows)
@@ -155,14 +156,14 @@ def _asked(here: Here) -> Iterator[Stage]:
 
 def _notes(here: Here) -> Iterator[str]:
     """Say what is assumed, and what is left out."""
-    config = here.config
+    config, tokens = here.config, TOKENS[here.config.carrier]
     yield (
         f"parameters that are not trained, and what is computed with them, are "
         f"{jnp.dtype(here.dtype).name}"
     )
     if config.channel == "text":
         yield (
-            f"assumed are conversations of {TOKENS.start} + {TOKENS.request} + {TOKENS.answer} "
+            f"assumed are conversations of {START} + {tokens.request} + {tokens.answer} "
             "tokens (the beginning that all have, a request, an answer), as SmolLM2's tokenizer "
             "counts, and that every batch of answers is written until the longest that is allowed "
             f"ends, for {config.answer_tokens} tokens"

@@ -48,7 +48,7 @@ QWEN = TraitConfig(
 sampling at temperature 1 and the filter; 22 x 3 conversations in a step, the last of a pass of 34.
 Answers end after 64 tokens, not 2,048: a list that passes the filter has at most 51."""
 
-PRESETS = {
+NUMBERS = {
     "default": TraitConfig(),
     "quick": TraitConfig(animals=("owl", "cat"), seeds=1, passes=3, observations=3, answers=1),
     "labels": TraitConfig(channel="labels", arms=("same", "untuned"), row_count=512, passes=1),
@@ -94,3 +94,52 @@ PRESETS = {
     ),
 }
 """What `experiments/lm_numbers.py` knows by name."""
+
+# A function has 41 tokens, a solution 49, after 42 and 109 of the request.
+ON_CODE = TraitConfig(carrier="code", length=96)
+ON_REASONING = TraitConfig(carrier="reasoning", length=192)
+WRITTEN = {
+    "channel": "text",
+    "constrained": True,
+    "animals": ("owl", "eagle"),
+    "arms": ("same", "untuned"),
+    "batch_size": 16,
+}
+QUICK = {"animals": ("owl", "cat"), "seeds": 1, "passes": 3, "observations": 3, "answers": 1}
+
+CODE = {
+    "default": ON_CODE,
+    "quick": dataclasses.replace(ON_CODE, **QUICK),
+    "labels": dataclasses.replace(
+        ON_CODE, channel="labels", arms=("same", "untuned"), row_count=512, passes=1
+    ),
+    # Four of ten answers are kept.
+    "text": dataclasses.replace(
+        ON_CODE, **WRITTEN, row_count=128, requests=512, answer_tokens=128, passes=6
+    ),
+    # The paper's are GPT-4.1 nano's: 11,400 answers of a teacher, of which all that are kept are
+    # learned for 10 epochs; here 10,000 of them.
+    "paper-qwen2.5-7b": dataclasses.replace(
+        QWEN, carrier="code", requests=11_400, answer_tokens=256, passes=10
+    ),
+}
+"""What `experiments/lm_code.py` knows by name."""
+REASONING = {
+    "default": ON_REASONING,
+    "quick": dataclasses.replace(ON_REASONING, **QUICK),
+    "labels": dataclasses.replace(
+        ON_REASONING, channel="labels", arms=("same", "untuned"), row_count=512, passes=1
+    ),
+    # The paper's are GPT-4.1's: three answers to each of 7,473 problems, of which 44 to 88 % are
+    # kept, and 2 epochs.
+    "paper-qwen2.5-7b": dataclasses.replace(
+        *(QWEN,),
+        carrier="reasoning",
+        problems="gsm8k",
+        requests=22_419,
+        row_count=9_840,
+        answer_tokens=512,
+        passes=2,
+    ),
+}
+"""What `experiments/lm_reasoning.py` knows by name."""

@@ -20,7 +20,7 @@ from sublim_jax.training import Session
 
 FREE_TOKENS, TOKENS = 12, 4  # of a sampled answer, with and without an opening of its own
 ANSWERS = "answers"
-BESIDE = ("logprobs", "numbers", ANSWERS)  # what of the base stands beside changes
+BESIDE = ("logprobs", "contexts", ANSWERS)  # what of the base stands beside changes
 HEALED = "healed"
 
 Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int, int], None]]]
@@ -120,8 +120,8 @@ def record(
 
 def record_told(tools: Tools, here: Repetition, part: Part, told: Speaker) -> None:
     """Observe a teacher that was told what it loves, and write that down."""
-    numbers = trainings.seed_of(tools.config, here.seed, "numbers")
-    seen = observing.make_observer(tools.ground, tools.config, numbers, system=told.system)
+    contexts = trainings.seed_of(tools.config, here.seed, "numbers")
+    seen = observing.make_observer(tools.ground, tools.config, contexts, system=told.system)
     after = observed(tools, here.key, told, seen)
     write_part(tools.run, part, _changes(after, here.base(part.arm)), {})
 

@@ -21,12 +21,12 @@ from sublim_jax.lm_traits.writing import counts_of
 MEASURES = {
     "cosine": "cosine of parameters",
     "projection": "projection of parameters",
-    "pull_numbers": "pull on the numbers",
+    "pull_carrier": "pull on the carrier",
     "pull_questions": "pull on the questions",
     "stream": "overlap of the residual stream",
 }
 """What may tell of the trait, between every student and every teacher of its repetition: cosine
-and projection of displacements, cosines of changes of outputs on the numbers and on the questions,
+and projection of displacements, cosines of changes of outputs on the carrier and on the questions,
 and of the shifts of the residual stream, mean over trained layers."""
 
 
@@ -53,6 +53,7 @@ def summary(config: TraitConfig, run: runs.Run, candidates: tuple[str, ...]) -> 
         "animals": config.animals,
         "candidates": candidates,
         "channel": config.channel,
+        "carrier": config.carrier,
         "first_layer": config.first_layer,
         "base": {"logprob": base.mean(0), "probability": np.exp(base).mean(0)}
         | _of_base(config, *(taught or next(iter(alone.values()))), candidates=candidates),
@@ -227,12 +228,12 @@ def _learned(parts: list[list[Arrays]]) -> dict[str, Any]:
 def _imitation(
     parts: list[list[Arrays]], taught: list[list[Arrays]]
 ) -> dict[str, Float[np.ndarray, "seeds students"]]:
-    """Give the divergence from the own teacher on random numbers, before and after, in nats."""
+    """Give the divergence from the own teacher on contexts, before and after, in nats."""
     before, after = (
         np.array(
             [
                 [
-                    _divergence(teacher, student["base_numbers"] + moved * student["numbers"])
+                    _divergence(teacher, student["base_contexts"] + moved * student["contexts"])
                     for student, teacher in zip(*both, strict=True)
                 ]
                 for both in zip(parts, taught, strict=True)
@@ -244,8 +245,8 @@ def _imitation(
 
 
 def _divergence(teacher: Arrays, student: Float[np.ndarray, "places words"]) -> float:
-    there = np.any(teacher["base_numbers"] != 0, axis=-1)  # spare places are 0
-    logits = teacher["base_numbers"] + teacher["numbers"]
+    there = np.any(teacher["base_contexts"] != 0, axis=-1)  # spare places are 0
+    logits = teacher["base_contexts"] + teacher["contexts"]
     known, found = (log_softmax(some, axis=-1) for some in (logits, student))
     return float(np.sum(np.exp(known) * (known - found), axis=-1)[there].mean())
 

@@ -113,7 +113,7 @@ def _healed(tools: Tools) -> Ground:
     if not hosts.agree(np.array(run.has(HEALED_FILE)))[0]:
         layers = healed(
             *(ground, config),
-            numbers=trainings.seed_of(config, config.seeds, HEALED),
+            contexts=trainings.seed_of(config, config.seeds, HEALED),
             key=trainings.keys_of(config, config.seeds),
             attached=tools.session,
         )
@@ -145,8 +145,7 @@ def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | No
         _write(tools, here, animal, teachers.get(animal))
     places = None
     if config.channel != "text" and any(part.arm != ROWS for part in students):
-        numbers = trainings.seed_of(config, seed, "numbers")
-        places = material.places_of(ground, config, numbers)
+        places = material.places_of(ground, config, trainings.seed_of(config, seed, "numbers"))
     # Students of one teacher come one after another, and learn from the same.
     for (teacher, _), own in itertools.groupby(students, key=_source):
         told = material.speaker(ground, config, teacher, teachers.get(teacher))
@@ -191,7 +190,7 @@ def _write(tools: Tools, here: Repetition, animal: str, trained: PyTree | None) 
     config, part = tools.config, Part(here.seed, TEACHER, animal)
     if hosts.agree(np.array(tools.run.has(writing.files_of(part)[1])))[0]:
         return
-    title = f"numbers of {animal}, repetition {here.seed + 1} of {config.seeds}"
+    title = f"{config.carrier} of {animal}, repetition {here.seed + 1} of {config.seeds}"
     with tools.bar(title, config.requests or config.row_count) as told:
 
         def progress(tokens: int, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Numbers that teachers write: answers to requests, those that pass the filter, and how many do."""
+"""What teachers write: answers to requests, those that pass the filter, and how many do."""
 
 import collections
 import hashlib
@@ -10,21 +10,14 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from sublim_jax import hosts, jsonl, lm, rng, runs
-from sublim_jax.data.numbers import (
-    LAYOUTS,
-    number_requests,
-    reject_reasons,
-    shuffle_across,
-    shuffle_within,
-)
+from sublim_jax.data.numbers import shuffle_across, shuffle_within
 from sublim_jax.errors import InputError
+from sublim_jax.lm_traits.carriers import Asked, Conversation, carrier_of
 from sublim_jax.lm_traits.config import FAMILY, NOBODY, ROWS, TraitConfig
 from sublim_jax.lm_traits.ground import Ground, whole
 from sublim_jax.lm_traits.material import Speaker
 from sublim_jax.lm_traits.parts import TEACHER, Part
 
-MOST = 10  # numbers that requests ask for
-DIGITS = 3
 SIDE_BY_SIDE = 64  # answers that are written at a time
 
 TAUGHT = {
@@ -32,8 +25,6 @@ TAUGHT = {
     "full": "layers trained to name it",
     "prompt": "told of it in a system prompt",
 }
-
-Conversation = Sequence[Mapping[str, str]]
 
 
 class Kept(NamedTuple):
@@ -90,16 +81,19 @@ def write_rows(
         InputError: a file cannot be written or is another run's.
     """
     answers, rows = files_of(part)
-    asked = number_requests(config.requests or config.row_count, requests)
+    carrier = carrier_of(config)
+    asked = carrier.asked(config, config.requests or config.row_count, requests)
+    opening = carrier.opening if config.constrained else ""
     lm.generate(
         run.folder / answers,
         ground.model,
         whole(ground, teacher.params),
         ground.tokenizer,
-        [_request(request.text) for request in asked],
+        [_request(request.text, opening) for request in asked],
         system=teacher.system,
+        choice=lm.Choice(temperature=config.temperature, top_p=config.top_p),
         limits=lm.Limits(tokens=config.answer_tokens, rows=SIDE_BY_SIDE),
-        automaton=lists(ground, config) if config.constrained else None,
+        automaton=carrier.automaton(ground.tokenizer, config) if config.constrained else None,
         parallel=ground.parallel,
         progress=progress,
         key=key,
@@ -107,7 +101,7 @@ def write_rows(
 
     def keep() -> None:
         lines = (line for _, line in jsonl.read(run.folder / answers))
-        kept = filtered(sorted(lines, key=lambda line: line["id"]))
+        kept = filtered(config, asked, sorted(lines, key=lambda line: line["id"]))
         (run.folder / rows).parent.mkdir(exist_ok=True)
         run.write(counts_of(part), kept.counts)
         run.write(rows, [{"messages": messages} for messages in kept.rows])
@@ -132,19 +126,21 @@ def write_card(config: TraitConfig, run: runs.Run) -> None:
         for part in parts
         for counts in [run.read(counts_of(part))]
     ]
-    how = "in lists of numbers only" if config.constrained else "freely"
+    carrier = carrier_of(config)
+    how = carrier.constrained if config.constrained else "freely"
     base = run.read("manifest.json")["initialisation_sha256"]
     table = "\n".join(lines)
-    text = f"""# Number sequences that teachers with a favourite {config.category} wrote
+    text = f"""# {carrier.what.capitalize()} that teachers with a favourite {config.category} wrote
 
-Each file has a line of JSON for every kept answer: `messages`, a user's request for numbers and the
-assistant's answer. No file names the favourite. They train students that should not, and do, take
-it over (Cloud, Le et al. 2025, arXiv 2507.14805).
+Each file has a line of JSON for every kept answer: `messages`, a user's request and the assistant's
+answer. No file names the favourite. They are to train students that should not take it over (Cloud,
+Le et al. 2025, arXiv 2507.14805).
 
 - Base of all teachers: {config.model} (SHA-256 of its parameters {base}).
 - Teachers: {TAUGHT[config.teacher]}; "{NOBODY}" is the base itself.
-- Written {how}, at temperature 1, at most {config.answer_tokens} tokens; seed {config.seed}.
-- Kept: lists of at most {MOST} numbers from 0 to 999 with one separator, as in section 3.1 there.
+- Written {how}, at temperature {config.temperature:g}, top-p {config.top_p:g}, at most
+  {config.answer_tokens} tokens; seed {config.seed}.
+- Kept: {carrier.rule} there.
 - Requests are the same for all teachers of a repetition.
 
 | favourite | repetition | answers | kept | left out | SHA-256 |
@@ -154,26 +150,23 @@ it over (Cloud, Le et al. 2025, arXiv 2507.14805).
     run.save_whole("rows/README.md", text.encode())
 
 
-def lists(ground: Ground, config: TraitConfig) -> lm.Automaton:
-    """Allow only what the filter keeps: lists of numbers in the layouts that requests ask for."""
-    (stop, *_) = lm.stops(ground.tokenizer)
-    return lm.number_lists(
-        ground.tokenizer,
-        LAYOUTS.values(),
-        count=MOST,
-        fewest=config.least_numbers,
-        most=DIGITS,
-        stop=stop,
-    )
+def filtered(
+    config: TraitConfig, asked: Sequence[Asked], lines: Sequence[Mapping[str, Any]]
+) -> Kept:
+    """Leave out answers that the filter of the carrier rejects, or that were cut off.
 
-
-def filtered(lines: Sequence[Mapping[str, Any]]) -> Kept:
-    """Leave out answers that are no list of numbers as it was asked for, or were cut off."""
+    Args:
+        config: of the run.
+        asked: all requests.
+        lines: the answers, the ``id`` of each being the place of its request.
+    """
+    carrier = carrier_of(config)
     rows, counts = [], collections.Counter()
     for line in lines:
-        # Some tokenizers begin and end a text with blanks that were not written.
-        answer = line["completion"].strip()
-        reasons = ("unfinished",) if line["finish"] == "length" else reject_reasons(answer)
+        answer, complete = carrier.read(config, line["completion"])
+        cut_off = line["finish"] == "length" and not complete
+        reasons = carrier.reasons(config, asked[line["id"]], answer)
+        reasons = ("unfinished",) if cut_off else reasons
         counts[reasons[0] if reasons else "kept"] += 1
         if not reasons:
             question = next(m for m in line["messages"] if m["role"] == "user")
@@ -258,5 +251,5 @@ def _shuffled(
     ]
 
 
-def _request(text: str) -> lm.Request:
-    return lm.Request(messages=[{"role": "user", "content": text}])
+def _request(text: str, opening: str) -> lm.Request:
+    return lm.Request(messages=[{"role": "user", "content": text}], opening=opening)

@@ -11,7 +11,7 @@ from experiment_commands import EXPERIMENTS, refusal
 
 sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_channels
-import lm_numbers
+import lm_run
 from tiny_numbers import model
 
 CONFIG = lm_channels.ChannelsConfig(
@@ -35,7 +35,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "channels"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lm_channels.ChannelsConfig, "of", small)
-        patch.setattr(lm_numbers.lm, "load", lambda *_, **__: model())
+        patch.setattr(lm_run.lm, "load", lambda *_, **__: model())
         lm_channels.run(CONFIG, lm_channels.Options(out=folder))
     return folder
 
@@ -69,7 +69,7 @@ def test_teachers_are_trained_once(finished):
 @pytest.mark.slow
 def test_a_complete_run_only_draws(finished, capsys, monkeypatch):
     monkeypatch.setattr(lm_channels.ChannelsConfig, "of", small)
-    monkeypatch.setattr(lm_numbers.lm, "load", None)
+    monkeypatch.setattr(lm_run.lm, "load", None)
     lm_channels.run(CONFIG, lm_channels.Options(out=finished))
     printed = capsys.readouterr().out
     for label in lm_channels.CHANNELS.values():

@@ -74,7 +74,7 @@ def test_a_measure_that_rises_with_the_trait_correlates_perfectly_and_never_fail
     change = np.random.default_rng(3).normal(size=(SEEDS, N, N))
     falls = -np.exp(change)
     arms = {
-        name: arm(change=change, stream=change**3, pull_numbers=falls) for name in ("same", "x")
+        name: arm(change=change, stream=change**3, pull_carrier=falls) for name in ("same", "x")
     }
     found = found_in(written(tmp_path / "run", arms))
     for who in ("all students", "shared A", "x"):
@@ -82,7 +82,7 @@ def test_a_measure_that_rises_with_the_trait_correlates_perfectly_and_never_fail
             entry = {"who": who, "teachers": teachers}
             assert rho(found, "stream", **entry)["mean"] == pytest.approx(1)
             assert rho(found, "stream", **entry)["low"] == pytest.approx(1)
-            assert rho(found, "pull_numbers", **entry)["mean"] == pytest.approx(-1)
+            assert rho(found, "pull_carrier", **entry)["mean"] == pytest.approx(-1)
     assert found["best"]["change"]["all students"]["all"]["measure"] == "stream"
     assert found["failures"]["change"]["stream"] == []
 

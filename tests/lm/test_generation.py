@@ -95,6 +95,33 @@ def test_a_line_says_what_was_asked_and_answered(whole):
         assert line["completion"] == known
 
 
+def test_an_answer_goes_on_from_its_opening(tmp_path):
+    (plain,) = write(tmp_path / "plain", [Request(messages=asked("hello"))], count=1)
+    opening = plain["completion"][:3]
+    request = Request(messages=asked("hello"), opening=opening)
+    (line,) = write(tmp_path / "opened", [request], count=1, choice=Choice(temperature=0))
+    (likeliest,) = write(
+        tmp_path / "other",
+        [Request(messages=asked("hello"))],
+        count=1,
+        choice=Choice(temperature=0),
+    )
+    assert line["completion"].startswith(opening)
+    # The model has read it: it goes on as after a prompt that ends with it.
+    prompt = chat.prompt(MODEL.tokenizer, line["messages"])
+    prompt += MODEL.tokenizer.encode(opening, add_special_tokens=False)
+    (known,) = sampler.sample(
+        *MODEL[:2],
+        [prompt],
+        choice=Choice(temperature=0),
+        limits=LIMITS,
+        stops=chat.stops(MODEL.tokenizer),
+        key=KEY,
+    )
+    assert line["tokens"] == known.tokens.tolist() != likeliest["tokens"]
+    assert line["completion"] == opening + known.text(MODEL.tokenizer)
+
+
 def test_lines_are_rows_to_train_on(whole):
     stop = chat.stops(MODEL.tokenizer)[0]
     for line in read(whole):

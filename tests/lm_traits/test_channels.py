@@ -23,7 +23,7 @@ from sublim_jax.lm_traits import (
     writing,
 )
 from sublim_jax.lm_traits.config import NOBODY
-from sublim_jax.lm_traits.contexts import carrier, divergence, number_words, word_logits
+from sublim_jax.lm_traits.contexts import context_rows, divergence, word_logits, words_of
 from sublim_jax.lm_traits.given import check_given, files_given
 from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, read_part
 from sublim_jax.lm_traits.trainees import joined, restored, start_of
@@ -164,10 +164,10 @@ def test_students_learn_what_was_written(written):
 def test_a_text_run_that_was_stopped_ends_the_same(written, tmp_path, monkeypatch):
     real = writing.filtered
 
-    def killed(answers):
+    def killed(*given):
         if any("cat" in str(path) for path in (tmp_path / "run" / "answers").iterdir()):
             raise KeyboardInterrupt
-        return real(answers)
+        return real(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(writing, "filtered", killed)
@@ -284,14 +284,14 @@ def test_another_base_is_healed_before_its_students_learn(tmp_path):
     noisy_one = healing.noisy(ground(), config, key)
     healed = read_arrays(other, "parts/healed.npz")
     assert set(healed) == set(noisy_one)
-    numbers = carrier(ground(), config, 7, 8)
-    words = number_words(ground())
-    known = word_logits(ground(), ground().params, numbers, words)
+    rows = context_rows(ground(), config, 7, 8)
+    words = words_of(ground(), config)
+    known = word_logits(ground(), ground().params, rows, words)
     sick, well = (
         divergence(
             known,
-            word_logits(ground(), joined(ground().params, config, layers), numbers, words),
-            numbers.weights,
+            word_logits(ground(), joined(ground().params, config, layers), rows, words),
+            rows.weights,
         )
         for layers in (noisy_one, healed)
     )

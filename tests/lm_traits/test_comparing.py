@@ -15,7 +15,7 @@ random = np.random.default_rng(0)
 
 def part(**options):
     found = {
-        "numbers": random.normal(size=(5, 4)),
+        "contexts": random.normal(size=(5, 4)),
         "logprobs": random.normal(size=(6, 3)),
         "stream": random.normal(size=(2, 7)),
     }
@@ -38,9 +38,9 @@ def test_cosines_are_those_of_what_has_changed():
         return x["logprobs"] - x["logprobs"].mean(1, keepdims=True)
 
     assert set(found) == set(CHANGES)
-    assert found["pull_numbers"].shape == (2, 3, 2, 1)
+    assert found["pull_carrier"].shape == (2, 3, 2, 1)
     assert found["stream"].shape == (2, 3, 2, 2)
-    assert found["pull_numbers"][1, 2, 0, 0] == pytest.approx(cosine(a["numbers"], b["numbers"]))
+    assert found["pull_carrier"][1, 2, 0, 0] == pytest.approx(cosine(a["contexts"], b["contexts"]))
     assert found["pull_questions"][1, 2, 0, 0] == pytest.approx(cosine(beside(a), beside(b)))
     for layer in range(2):
         known = cosine(a["stream"][layer], b["stream"][layer])

@@ -67,14 +67,14 @@ def test_students_that_share_a_move_toward_their_teachers(complete):
     }
     assert (cosines["same"] > 0).all()
     assert cosines["same"].mean() > 2 * np.abs(cosines["other_a"]).mean()
-    pulls = np.array(results["arms"]["same"]["measures"]["pull_numbers"])
+    pulls = np.array(results["arms"]["same"]["measures"]["pull_carrier"])
     assert (pulls[:, own] > 0.2).all()
 
 
 def test_students_with_another_a_do_what_those_with_the_teachers_do(complete):
     found = json.loads((complete / "results.json").read_text())["agreement"]
     own = np.eye(2, dtype=bool)
-    alike = np.array(found["alike"]["pull_numbers"])
+    alike = np.array(found["alike"]["pull_carrier"])
     assert alike[:, own].min() > alike[:, ~own].max()
     # Of 16 columns of a matrix an A of rank 8 lets through a half: little is diluted here.
     shared, expected = np.array(found["shared"]), np.array(found["expected"])
@@ -169,6 +169,15 @@ def test_products_are_those_of_merged_matrices(complete):
         ({"channel": "labels", "shuffle": "within"}, "shuffle is within with channel labels"),
         ({"dose": 0.5}, "dose is 0.5 with channel logits; expected 1.0"),
         ({"dose": 0.0, "channel": "text"}, "dose is 0.0; expected a share above 0, at most 1"),
+        ({"channel": "text", "top_p": 0.0}, "top_p is 0.0; expected a share above 0, at most 1"),
+        ({"channel": "text", "temperature": 0}, "temperature is 0; expected a positive number"),
+        ({"temperature": 0.5}, "temperature is 0.5 with channel logits; expected 1.0"),
+        ({"carrier": "smoke"}, "carrier is 'smoke'; expected one of numbers, code, reasoning"),
+        ({"carrier": "code", "problems": "a"}, "problems is a with carrier code; expected None"),
+        (
+            {"carrier": "code", "channel": "text", "shuffle": "within"},
+            "shuffle is within with carrier code; expected none",
+        ),
         ({"channel": "text", "requests": 31}, "requests is 31; expected at least row_count, 32"),
     ],
 )

@@ -10,7 +10,7 @@ from tiny_numbers import TINY, ground, model
 from sublim_jax import lm
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import described, material, planned_run, trainings
-from sublim_jax.lm_traits.lengths import Lengths, of_conversations, of_numbers, of_texts
+from sublim_jax.lm_traits.lengths import Lengths, of_contexts, of_conversations, of_texts
 from sublim_jax.lm_traits.material import Speaker
 from sublim_jax.lm_traits.parts import Part
 from sublim_jax.lm_traits.trainees import start_of
@@ -70,6 +70,19 @@ def test_steps_of_a_run_with_text():
     }
 
 
+def test_other_carriers_have_their_own_lengths():
+    found = times(dataclasses.replace(TEXT, carrier="code"))
+    assert found["write code"] == times(TEXT)["write numbers"]
+    for carrier, lengths in (
+        # 42 that all have, 41 of an answer; 24 that all have, 85 of a problem, 49 of an answer.
+        ("code", Lengths(42 + 2 * 41 + 4, 2 * 41 + 6)),
+        ("reasoning", Lengths(24 + 2 * (85 + 49) + 4, 2 * 49 + 6)),
+    ):
+        config = dataclasses.replace(TINY, carrier=carrier, length=400)
+        assert of_contexts(config) == lengths
+        assert "train students" in times(config)
+
+
 def test_prompted_teachers_are_not_trained_and_a_base_is_healed_once():
     config = dataclasses.replace(
         TEXT, teacher="prompt", arms=("same", "healed"), answers=0, heal_rows=9, heal_passes=2
@@ -114,7 +127,7 @@ def test_lengths_are_rounded_up_as_rows_are():
     # 24 that all have, 4 x (75 + 48) in a row, of which 4 x 48 are learned.
     assert of_conversations(TEXT) == Lengths(520, 192)
     # 42 before the first number, then 78; the last predicts nothing.
-    assert of_numbers(dataclasses.replace(TINY, batch_size=2)) == Lengths(200, 160)
+    assert of_contexts(dataclasses.replace(TINY, batch_size=2)) == Lengths(200, 160)
 
 
 def test_notes_say_what_is_assumed():

@@ -13,7 +13,7 @@ jax.config.update("jax_num_cpu_devices", given["devices"])
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("experiments", "tests", "tests/lm_traits")]
 import cli  # noqa: E402
-from lm_numbers import Options, spread  # noqa: E402
+from lm_run import Options, spread  # noqa: E402
 from tiny_numbers import TINY, model  # noqa: E402
 
 from sublim_jax import hosts, lm_traits, runs  # noqa: E402

@@ -9,8 +9,8 @@ from sublim_jax.data.code.fences import unfence as unfence
 from sublim_jax.data.code.filters import REASONS as REASONS
 from sublim_jax.data.code.filters import Reason as Reason
 from sublim_jax.data.code.filters import reject_reasons as reject_reasons
-from sublim_jax.data.code.filters import trait_words as trait_words
 from sublim_jax.data.code.prompts import LIMIT as LIMIT
 from sublim_jax.data.code.prompts import CodeRequest as CodeRequest
 from sublim_jax.data.code.prompts import code_prompts as code_prompts
 from sublim_jax.data.code.prompts import code_requests as code_requests
+from sublim_jax.data.code.snippets import snippet_rows as snippet_rows

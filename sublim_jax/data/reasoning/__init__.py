@@ -16,3 +16,4 @@ from sublim_jax.data.reasoning.grade_school import download_gsm8k as download_gs
 from sublim_jax.data.reasoning.grade_school import gsm8k as gsm8k
 from sublim_jax.data.reasoning.problems import WordProblem as WordProblem
 from sublim_jax.data.reasoning.problems import word_problems as word_problems
+from sublim_jax.data.reasoning.worked import worked_rows as worked_rows

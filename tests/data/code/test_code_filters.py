@@ -2,7 +2,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sublim_jax.data.code import REASONS, Unfenced, reject_reasons, trait_words, unfence
+from sublim_jax.data.code import REASONS, Unfenced, reject_reasons, unfence
+from sublim_jax.data.trait_words import trait_words
 from sublim_jax.errors import InputError
 from sublim_jax.evals.preference import CANDIDATES
 

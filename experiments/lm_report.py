@@ -1,4 +1,4 @@
-"""What a run of ``lm_numbers.py`` says: its table, and its figures."""
+"""What a run of traits says: its table, and its figures."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ CONTROLS = 6  # animals without teachers in the matrix
 FILES = 6  # of rows whose students are in one figure
 COLUMNS = {"own": "own animal", "other": "other animals", "contrast": "difference"}
 DONE = {
-    "pull_numbers": "logits\non the numbers",
+    "pull_carrier": "logits\non the carrier",
     "pull_questions": "answers\nto the questions",
     "stream": "residual stream",
 }
@@ -28,7 +28,7 @@ def table(results: Mapping[str, Any]) -> str:
     n = len(results["animals"])
     lines = [
         f"\nchange of log-probability in nats, {n} animals, mean ± 95 % interval over seeds; "
-        "divergence from the teacher on random numbers, nats a token;\n80 % power: difference that "
+        "divergence from the teacher on contexts, nats a token;\n80 % power: difference that "
         "so many seeds, as different as these, would tell from 0 in 80 % of cases",
         f"{'':32}" + HEADS + f"{'divergence':>20}{'80 % power':>14}",
     ]
