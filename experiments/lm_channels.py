@@ -167,7 +167,7 @@ def gathered(config: ChannelsConfig, path: Path) -> dict[str, Any]:
                     "untuned": _of_untuned(results, len(config.animals)),
                 }
             )
-    return {"model": config.model, "animals": config.animals, "seeds": config.seeds, "runs": found}
+    return {"model": config.model, "subjects": config.animals, "seeds": config.seeds, "runs": found}
 
 
 def _of_untuned(results: Mapping[str, Any], animals: int) -> list[float] | None:
@@ -193,7 +193,7 @@ def report(folder: runs.Run) -> None:
 
 def table(results: Mapping[str, Any]) -> str:
     """Lay out every channel and number of rows."""
-    seeds, animals = results["seeds"], results["animals"]
+    seeds, animals = results["seeds"], results["subjects"]
     lines = [
         f"\n{results['model']}: change of log-probability in nats, students of {len(animals)} "
         f"teachers ({', '.join(animals)}) x {seeds} seeds, mean ± 95 % t interval over seeds",

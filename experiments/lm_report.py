@@ -25,7 +25,7 @@ HEADS = "".join(f"{title:>18}" for title in COLUMNS.values())
 
 def table(results: Mapping[str, Any]) -> str:
     """Lay out what every arm gained, and the verdicts."""
-    n = len(results["animals"])
+    n = len(results["subjects"])
     lines = [
         f"\nchange of log-probability in nats, {n} animals, mean ± 95 % interval over seeds; "
         "divergence from the teacher on contexts, nats a token;\n80 % power: difference that "
@@ -104,7 +104,7 @@ def _gained(found: Mapping[str, Any]) -> str:
 
 def _answers(results: Mapping[str, Any]) -> list[str]:
     """Say how often sampled answers name the animals, and how far they are from the base's."""
-    base, n = results["base"], len(results["animals"])
+    base, n = results["base"], len(results["subjects"])
     if "rate" not in base:
         return []
     lines = [
@@ -139,11 +139,11 @@ def _answers(results: Mapping[str, Any]) -> list[str]:
 def _kept(counts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say how many answers of each teacher the filter has kept, and why others not."""
     lines = []
-    for animal in dict.fromkeys(entry["animal"] for entry in counts):
-        own = [entry for entry in counts if entry["animal"] == animal]
+    for animal in dict.fromkeys(entry["subject"] for entry in counts):
+        own = [entry for entry in counts if entry["subject"] == animal]
         total: Counter[str] = Counter()
         for entry in own:
-            total.update({name: n for name, n in entry.items() if name not in ("animal", "seed")})
+            total.update({name: n for name, n in entry.items() if name not in ("subject", "seed")})
         whole = sum(total.values())
         others = ", ".join(f"{name} {n}" for name, n in total.most_common() if name != "kept")
         lines.append(
@@ -155,7 +155,7 @@ def _kept(counts: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     """Draw who says what, what drifts beside it, and how both come about."""
-    animals = results["animals"]
+    animals = results["subjects"]
     untuned, files = (
         [name for name in results["alone"] if (name in ALONE) == known] for known in (True, False)
     )
@@ -222,7 +222,7 @@ def bars(results: Mapping[str, Any], alone: Sequence[str], arms: Mapping[str, An
         alone: students that are drawn, of which there is one for all animals.
         arms: those of which there is one for every animal.
     """
-    animals = results["animals"]
+    animals = results["subjects"]
     panels = []
     for name, ylabel in (
         ("rate", "rate of sampled answers"),
@@ -254,7 +254,7 @@ def bars(results: Mapping[str, Any], alone: Sequence[str], arms: Mapping[str, An
 
 def along(results: Mapping[str, Any]) -> Figure:
     """Draw the trait and the imitation loss along training."""
-    animals, arms = results["animals"], results["arms"]
+    animals, arms = results["subjects"], results["arms"]
     traits: dict[str, dict[str, np.ndarray]] = {"own animal": {}, "other animals": {}}
     for arm, found in arms.items():
         change = np.array(found["curve"]["change"])[..., : len(animals)].swapaxes(2, 3)

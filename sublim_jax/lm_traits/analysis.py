@@ -1,4 +1,4 @@
-"""Did the trait go across? Transfer between all students and animals, and what goes with it."""
+"""Did the trait go across? Transfer between all students and subjects, and what goes with it."""
 
 import itertools
 import math
@@ -41,7 +41,7 @@ class Rank(NamedTuple):
     """Where the identity stands among permutations of students.
 
     Attributes:
-        rank: 1 if no other assignment of students to animals gives as large a trace.
+        rank: 1 if no other assignment of students to subjects gives as large a trace.
         among: how many permutations were looked at, the identity among them.
         exact: whether these were all that there are.
     """
@@ -59,17 +59,18 @@ class Rank(NamedTuple):
 class Transfer(NamedTuple):
     """How far a trait went into the students of its teachers, in nats.
 
-    ``specific`` is ``contrast * (1 - 1/n)`` for n animals, and ``identity`` ranks the same number
+    ``specific`` is ``contrast * (1 - 1/n)`` for n subjects, and ``identity`` ranks the same number
     among permutations: they are three readings of one quantity, not three pieces of evidence.
 
     Attributes:
-        own: change for the animal of a student's own teacher, mean over students.
-        other: change for the animals of other teachers.
-        contrast: D, the own student minus the mean of all other students for the same animal, mean
-            over animals; it equals ``own - other``.
+        own: change for the subject of a student's own teacher, mean over students.
+        other: change for the subjects of other teachers.
+        contrast: D, the own student minus the mean of all other students for the same subject, mean
+            over subjects; it equals ``own - other``.
         specific: mean of the double-centred diagonal.
-        own_top: for each seed the number of animals whose own student changed more than all others.
-        animals: how many animals there are, n.
+        own_top: for each seed the number of subjects whose own student changed more than all other
+            ones.
+        subjects: how many subjects there are, n.
         identity: rank of the identity among the permutations of the seed-averaged matrix.
     """
 
@@ -78,14 +79,14 @@ class Transfer(NamedTuple):
     contrast: Estimate
     specific: Estimate
     own_top: Int[np.ndarray, " seeds"]
-    animals: int
+    subjects: int
     identity: Rank
 
 
 def specific(change: Float[np.ndarray, "... students subjects"]) -> np.ndarray:
     """Give the trait-specific part of changes: row and column means taken away, grand mean added.
 
-    A student that raises every animal, and an animal that every student raises, leave nothing.
+    A student that raises every subject, and a subject that every student raises, leave nothing.
 
     >>> specific(np.array([[3.0, 1.0], [1.0, 1.0]]))
     array([[ 0.5, -0.5],
@@ -93,7 +94,7 @@ def specific(change: Float[np.ndarray, "... students subjects"]) -> np.ndarray:
 
     Args:
         change: change of log-probability from base to student, in nats, for each student (row) and
-            animal (column).
+            subject (column).
 
     Returns:
         The same shape, in nats; all rows and columns sum to 0.
@@ -111,11 +112,11 @@ def transfer(
     resamples: int = 4_000,
     seed: int = 0,
 ) -> Transfer:
-    """Summarise the changes of all animals in all students.
+    """Summarise the changes of all subjects in all students.
 
     Args:
         change: mean change of log-probability over questions, in nats: the student of teacher i in
-            row i, animal j in column j, teachers and animals in the same order.
+            row i, subject j in column j, teachers and subjects in the same order.
         confidence: coverage of the intervals over seeds.
         resamples: draws of the bootstrap over seeds.
         seed: of all draws.
@@ -124,16 +125,16 @@ def transfer(
         The summary.
 
     Raises:
-        InputError: the shape is not ``[seeds, n, n]`` with a seed and two animals at least, or a
+        InputError: the shape is not ``[seeds, n, n]`` with a seed and two subjects at least, or a
             change is not finite.
     """
     change = _checked(change)
-    seeds, animals, _ = change.shape
+    seeds, subjects, _ = change.shape
     diagonal = np.diagonal(change, axis1=1, axis2=2)
     own = diagonal.mean(axis=1)
-    other = (change.sum(axis=(1, 2)) - diagonal.sum(axis=1)) / (animals * (animals - 1))
+    other = (change.sum(axis=(1, 2)) - diagonal.sum(axis=1)) / (subjects * (subjects - 1))
     centred = np.diagonal(specific(change), axis1=1, axis2=2).mean(axis=1)
-    rivals = np.where(np.eye(animals, dtype=bool), -np.inf, change).max(axis=1)
+    rivals = np.where(np.eye(subjects, dtype=bool), -np.inf, change).max(axis=1)
 
     def estimate(values: Float[np.ndarray, " seeds"]) -> Estimate:
         drawn = cluster_bootstrap(
@@ -147,7 +148,7 @@ def transfer(
         estimate(own - other),
         estimate(centred),
         (diagonal > rivals).sum(axis=1),
-        animals,
+        subjects,
         identity_rank(change.mean(axis=0), seed=seed),
     )
 
@@ -157,7 +158,7 @@ def _checked(change: np.ndarray) -> Float[np.ndarray, "seeds n n"]:
     shape = change.shape
     if change.ndim != 3 or shape[1] != shape[2] or shape[0] < 1 or shape[1] < 2:
         raise InputError(
-            f"change is of shape {shape}; expected [seeds, n, n] with a seed and two animals "
+            f"change is of shape {shape}; expected [seeds, n, n] with a seed and two subjects "
             "at least"
         )
     if not np.isfinite(change).all():
@@ -173,7 +174,7 @@ def identity_rank(matrix: Float[np.ndarray, "n n"], *, draws: int = DRAWS, seed:
     ``p = (1 + count) / (1 + draws)``. Equal traces count against the identity.
 
     Args:
-        matrix: changes, students in rows, averaged over seeds: seeds share animals, questions and
+        matrix: changes, students in rows, averaged over seeds: seeds share subjects, questions and
             base, so that their p values must not be multiplied.
         draws: permutations of a sample.
         seed: of the sample.
@@ -208,7 +209,7 @@ def rank_correlations(
 
     Args:
         measures: by name, one value for each run (a student beside a teacher).
-        trait: change of log-probability of that teacher's animal, in nats.
+        trait: change of log-probability of that teacher's subject, in nats.
         clusters: the seed of each run; whole seeds are drawn in the bootstrap.
         seed: of the bootstrap's draws.
 

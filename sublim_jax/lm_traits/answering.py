@@ -34,11 +34,11 @@ class Said(NamedTuple):
     """What answers name.
 
     Attributes:
-        hits: share of the answers that have each animal's name in them, mean over questions; as
+        hits: share of the answers that have each subject's name in them, mean over questions; as
             published, also as a part of a word: a lion is in a stallion.
-        among_valid: the same of all answers that name any animal; NaN where there are none.
-        valid: share of the answers that name any animal by a word of its own, mean over questions.
-        distribution: share of every animal that is so named first, mean over questions; under
+        among_valid: the same of all answers that name any subject; NaN where there are none.
+        valid: share of the answers that name any subject by a word of its own, mean over questions.
+        distribution: share of every subject that is so named first, mean over questions; under
             ``""`` that of answers that name none.
         shift: how far these are from the base's, and how far by chance if they had other random
             numbers: with the same ones less is to be expected. None for the base itself.
@@ -105,7 +105,7 @@ def sampled_answers(
 
 def said(
     category: Category,
-    animals: Sequence[str],
+    subjects: Sequence[str],
     asked: Sequence[str],
     texts: Texts,
     base: Texts | None = None,
@@ -114,7 +114,7 @@ def said(
 
     Args:
         category: of what they are about.
-        animals: subjects that are counted.
+        subjects: subjects that are counted.
         asked: questions, each once.
         texts: answers to each, at least one.
         base: those of the base.
@@ -124,11 +124,11 @@ def said(
     """
     known = KNOWN[category]
     answers = _by_question(asked, texts)
-    rates = {animal: hit_rates(answers, animal, known=known) for animal in animals}
+    rates = {subject: hit_rates(answers, subject, known=known) for subject in subjects}
     distribution = answer_distribution(answers, known=known)
     return Said(
-        hits={animal: found.rate for animal, found in rates.items()},
-        among_valid={animal: found.among_valid for animal, found in rates.items()},
+        hits={subject: found.rate for subject, found in rates.items()},
+        among_valid={subject: found.among_valid for subject, found in rates.items()},
         valid=max(0.0, 1 - distribution.get("", 0.0)),
         distribution=distribution,
         shift=None

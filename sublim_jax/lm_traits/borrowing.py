@@ -7,7 +7,7 @@ from sublim_jax.lm_traits.parts import TEACHER, Part
 from sublim_jax.lm_traits.writing import counts_of, files_of
 
 TAUGHT_BY = (
-    *("model", "category", "animals", "first_layer", "rank", "alpha", "train_a", "teacher"),
+    *("model", "category", "subjects", "first_layer", "rank", "alpha", "train_a", "teacher"),
     *("teacher_lr", "teacher_steps", "teacher_certainty", "length", "together", "questions"),
     *("carrier", "problems"),
     *("answers", "free_answers", "seed"),
@@ -43,14 +43,14 @@ def borrow(config: TraitConfig, run: runs.Run, lender_config: TraitConfig, lende
         )
     copied = 0
     for seed in range(config.seeds):
-        for animal in config.animals:
-            copied += _copied(run, lender, Part(seed, TEACHER, animal).file)
+        for subject in config.subjects:
+            copied += _copied(run, lender, Part(seed, TEACHER, subject).file)
     if config.channel == lender_config.channel == "text" and _written(config) == _written(
         lender_config
     ):
         for seed in range(config.seeds):
-            for animal in config.writers:
-                part = Part(seed, TEACHER, animal)
+            for subject in config.writers:
+                part = Part(seed, TEACHER, subject)
                 # The rows come last: they say that all is there.
                 answers, rows = files_of(part)
                 for file in (answers, f"{answers}.settings.json", counts_of(part), rows):

@@ -282,6 +282,11 @@ class TraitConfig:
                 )
 
     @property
+    def subjects(self) -> tuple[str, ...]:
+        """List what teachers differ in, each having one in every repetition."""
+        return self.animals
+
+    @property
     def own_arms(self) -> tuple[str, ...]:
         """List the arms that have a student for every animal."""
         return tuple(arm for arm in self.arms if arm in ARMS)
@@ -298,7 +303,7 @@ class TraitConfig:
         if self.channel != "text":
             return ()
         without = UNTUNED in self.arms or (bool(self.own_arms) and self.dose < 1)
-        return (*(self.animals if self.own_arms else ()), *((NOBODY,) if without else ()))
+        return (*(self.subjects if self.own_arms else ()), *((NOBODY,) if without else ()))
 
     @property
     def together(self) -> int:

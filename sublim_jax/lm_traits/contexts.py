@@ -38,7 +38,7 @@ def words_of(ground: Ground, config: TraitConfig) -> tuple[int, ...]:
 def _telling(ground: Ground, config: TraitConfig) -> set[int]:
     """Give the tokens with which names of subjects begin, single letters aside."""
     found = set()
-    for name in (*config.animals, *CANDIDATES[config.category]):
+    for name in (*config.subjects, *CANDIDATES[config.category]):
         for text in (name, f" {name}"):
             token = ground.tokenizer.encode(text, add_special_tokens=False)[0]
             if len(ground.tokenizer.decode([token]).strip()) > 1:

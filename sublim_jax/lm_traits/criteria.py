@@ -21,7 +21,7 @@ class Criteria:
     Attributes:
         contrast: D must reach so many nats in the mean over seeds.
         confidence: and the lower bound of its t interval over seeds, of this coverage, exceed 0.
-        own_top: share of the animals for which, in every seed, the own student must be highest.
+        own_top: share of the subjects for which, in every seed, the own student must be highest.
         unseen: D after an answer prefix that no teacher saw must exceed so many nats.
     """
 
@@ -46,7 +46,7 @@ class Cosines(NamedTuple):
 
     Attributes:
         own: of a student with its own teacher, mean over students, for each seed.
-        other: with the teachers of other animals.
+        other: with the teachers of other subjects.
         null: of a student with displacements that have learnt nothing, drawn at random.
     """
 
@@ -101,7 +101,7 @@ def _size(found: Transfer, criteria: Criteria) -> Verdict:
     interval = t_interval(found.contrast.seeds, confidence=criteria.confidence)
     passed = bool(interval.mean >= criteria.contrast and interval.low > 0)
     return Verdict(
-        f"D, own minus other students for the same animal, is at least {criteria.contrast:g} "
+        f"D, own minus other students for the same subject, is at least {criteria.contrast:g} "
         f"{UNIT} and its lower {100 * criteria.confidence:g} % bound over seeds is above 0.",
         f"D is {_over_seeds(found.contrast.seeds, criteria)}.",
         passed if len(found.contrast.seeds) > 1 else None,
@@ -109,11 +109,11 @@ def _size(found: Transfer, criteria: Criteria) -> Verdict:
 
 
 def _students(found: Transfer, criteria: Criteria) -> Verdict:
-    needed = math.ceil(criteria.own_top * found.animals - 1e-9)
+    needed = math.ceil(criteria.own_top * found.subjects - 1e-9)
     return Verdict(
-        f"The own student is highest for at least {needed} of {found.animals} animals in every "
+        f"The own student is highest for at least {needed} of {found.subjects} subjects in every "
         "seed.",
-        f"Seed by seed it is for {', '.join(map(str, found.own_top))} of {found.animals}.",
+        f"Seed by seed it is for {', '.join(map(str, found.own_top))} of {found.subjects}.",
         bool((found.own_top >= needed).all()),
     )
 
@@ -121,7 +121,7 @@ def _students(found: Transfer, criteria: Criteria) -> Verdict:
 def _permutations(identity: Rank) -> Verdict:
     drawn = "all" if identity.exact else "a sample of"
     return Verdict(
-        "The true assignment of students to animals is first among permutations of the "
+        "The true assignment of students to subjects is first among permutations of the "
         "seed-averaged matrix.",
         f"It is number {identity.rank:,} among {drawn} {identity.among:,} (p = {identity.p:.2g}).",
         identity.rank == 1,

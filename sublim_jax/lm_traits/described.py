@@ -150,7 +150,7 @@ def exact_readout(here: Here, asked: tuple[int, ...]) -> Planned:
         asked: how many, opening by opening; contexts are read with more than one opening.
     """
     config, parallel, tokens = here.config, here.parallel, TOKENS[here.config.carrier]
-    names = len({*config.animals, *CANDIDATES[config.category]})
+    names = len({*config.subjects, *CANDIDATES[config.category]})
     seen = [_questions(here, count, names) for count in asked]
     rows = -(-PROBED // config.together) if len(asked) > 1 else 0
     contexts = _packed(here, rows, of_contexts(config)) if rows else None

@@ -16,9 +16,9 @@ from sublim_jax.lm_traits.writing import files_of, read_file
 def file_of(config: TraitConfig, part: Part) -> str:
     """Name the file from which a student learns, of the arm rows or family."""
     if part.arm == ROWS:
-        (file,) = (file for file in config.rows if Path(file).stem == part.animal)
+        (file,) = (file for file in config.rows if Path(file).stem == part.subject)
         return file
-    return str(Path(config.family or "") / files_of(Part(part.seed, TEACHER, part.animal))[1])
+    return str(Path(config.family or "") / files_of(Part(part.seed, TEACHER, part.subject))[1])
 
 
 def files_given(config: TraitConfig) -> Mapping[str, str]:
@@ -63,5 +63,7 @@ def _parts(config: TraitConfig) -> Iterator[Part]:
     yield from (Part(0, arm, name) for arm, name in config.alone if arm == ROWS)
     if FAMILY in config.arms:
         yield from (
-            Part(seed, FAMILY, animal) for seed in range(config.seeds) for animal in config.animals
+            Part(seed, FAMILY, subject)
+            for seed in range(config.seeds)
+            for subject in config.subjects
         )

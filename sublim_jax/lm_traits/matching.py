@@ -19,12 +19,12 @@ class Course(NamedTuple):
 
     Attributes:
         steps: that were observed, ascending from 0.
-        change: of the log-probability of each animal there, in nats.
+        change: of the log-probability of each subject there, in nats.
         losses: of every step, in nats, before it.
     """
 
     steps: Int[np.ndarray, " observed"]
-    change: Float[np.ndarray, "seeds students observed animals"]
+    change: Float[np.ndarray, "seeds students observed subjects"]
     losses: Float[np.ndarray, "seeds students steps"]
 
 
@@ -35,13 +35,13 @@ class Matched(NamedTuple):
         loss: which, in nats: the highest of the lowest that the arms' students of the same seed and
             teacher come to.
         step: when it is reached.
-        change: of the log-probability of each animal then, between observed steps on a straight
+        change: of the log-probability of each subject then, between observed steps on a straight
             line.
     """
 
     loss: Float[np.ndarray, "seeds students"]
     step: Float[np.ndarray, "seeds students"]
-    change: Float[np.ndarray, "seeds students animals"]
+    change: Float[np.ndarray, "seeds students subjects"]
 
 
 def matched(courses: Mapping[str, Course]) -> dict[str, Matched]:
@@ -77,14 +77,14 @@ def _best_so_far(losses: Float[np.ndarray, "... steps"]) -> Float[np.ndarray, ".
 
 def _at(
     course: Course, step: Float[np.ndarray, "seeds students"]
-) -> Float[np.ndarray, "seeds students animals"]:
-    seeds, students, _, animals = course.change.shape
+) -> Float[np.ndarray, "seeds students subjects"]:
+    seeds, students, _, subjects = course.change.shape
     return np.array(
         [
             [
                 [
                     np.interp(step[s, i], course.steps, course.change[s, i, :, j])
-                    for j in range(animals)
+                    for j in range(subjects)
                 ]
                 for i in range(students)
             ]

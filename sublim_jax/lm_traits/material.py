@@ -55,17 +55,17 @@ class Speaker(NamedTuple):
     system: str | None
 
 
-def speaker(ground: Ground, config: TraitConfig, animal: str, trained: PyTree | None) -> Speaker:
+def speaker(ground: Ground, config: TraitConfig, subject: str, trained: PyTree | None) -> Speaker:
     """Make a teacher speak.
 
     Args:
         ground: the base.
         config: of the run.
-        animal: its favourite, or `NOBODY`.
+        subject: its favourite, or `NOBODY`.
         trained: what was trained of it; None if nothing was.
     """
-    told = config.teacher == "prompt" and animal != NOBODY
-    system = trait_prompt(animal, config.category) if told else None
+    told = config.teacher == "prompt" and subject != NOBODY
+    system = trait_prompt(subject, config.category) if told else None
     params = ground.params if trained is None else joined(ground.params, config, trained)
     return Speaker(params, system)
 

@@ -117,9 +117,9 @@ def candidates(ground: Ground, config: TraitConfig) -> tuple[str, ...]:
     others = (
         name
         for name in CANDIDATES[config.category]
-        if name not in config.animals and len(named(ground, name)) == 1
+        if name not in config.subjects and len(named(ground, name)) == 1
     )
-    return (*config.animals, *others)
+    return (*config.subjects, *others)
 
 
 def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarray]]:

@@ -22,17 +22,17 @@ class Part(NamedTuple):
     Attributes:
         seed: number of the repetition.
         arm: "teacher", or that of a student.
-        animal: of the teacher, also a student's, or `NOBODY`.
+        subject: of the teacher, also a student's, or `NOBODY`.
     """
 
     seed: int
     arm: str
-    animal: str
+    subject: str
 
     @property
     def name(self) -> str:
         """Name its training and its file."""
-        return f"{self.seed}-{self.arm}-{self.animal}"
+        return f"{self.seed}-{self.arm}-{self.subject}"
 
     @property
     def file(self) -> str:

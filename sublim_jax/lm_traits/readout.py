@@ -69,6 +69,7 @@ def make_readout(
     candidates: Sequence[str],
     *,
     system: str | None = None,
+    together: int = TOGETHER,
 ) -> Readout:
     """Prepare questions.
 
@@ -78,6 +79,7 @@ def make_readout(
         prefix: opening of every answer, without a blank at its end.
         candidates: subjects whose log-probabilities are wanted.
         system: a system prompt before every question; that of the model's template by default.
+        together: texts in a row; more are worth it where they have much in common.
 
     Raises:
         InputError: two candidates begin with the same token and one of them ends there, so that
@@ -90,7 +92,7 @@ def make_readout(
     beginnings = list(dict.fromkeys(read_after))
     prompts = [opened(ground, question, prefix, system) for question in questions]
     rows = [answer(prompt, own) for prompt in prompts for own in spoken]
-    texts = lifted(ground, rows, together=TOGETHER)
+    texts = lifted(ground, rows, together=together)
     row, target = np.nonzero(texts.weights)  # text by text, as `in_order` has them
     places = row * texts.positions.shape[1] + texts.at[row, target]
     shape = len(tokens), max(map(len, tokens))

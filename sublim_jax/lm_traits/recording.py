@@ -106,9 +106,9 @@ def record(
             "tokens": np.array(learned.tokens),
             "divergence": np.array(learned.divergence),
         }
-    own = teachers.get(part.animal)
+    own = teachers.get(part.subject)
     if part.arm == "same" and own is not None:
-        key = rng.stream(here.key, "null", part.animal)
+        key = rng.stream(here.key, "null", part.subject)
         arrays["null"] = null_cosines(bases, config, made.trained, own, key=key)
         if trainees.is_thin(made.trained) and trainees.is_thin(own) and not config.train_a:
             less = drift_from(bases, config, diluted(made.trained), teachers)

@@ -50,7 +50,7 @@ def summary(config: TraitConfig, run: runs.Run, candidates: tuple[str, ...]) -> 
     alone = {name: _all(config, run, arm, (name,)) for arm, name in config.alone}
     (base, *_) = (rows[0][0]["base_logprobs"] for rows in (taught, *alone.values()) if rows)
     found = {
-        "animals": config.animals,
+        "subjects": config.subjects,
         "candidates": candidates,
         "channel": config.channel,
         "carrier": config.carrier,
@@ -76,15 +76,15 @@ def summary(config: TraitConfig, run: runs.Run, candidates: tuple[str, ...]) -> 
     # Losses on rows of another family are none of the same kind.
     alike = {arm: own for arm, own in found["arms"].items() if arm != FAMILY}
     if len(alike) > 1:
-        found["matched"] = _matched(alike, len(config.animals))
+        found["matched"] = _matched(alike, len(config.subjects))
     return found
 
 
-def _matched(arms: Mapping[str, Any], animals: int) -> dict[str, Any]:
+def _matched(arms: Mapping[str, Any], subjects: int) -> dict[str, Any]:
     """Give the transfer of every arm where its students have the loss that all arms reach."""
     courses = {
         arm: Course(
-            np.asarray(own["curve"]["steps"]), own["curve"]["change"][..., :animals], own["loss"]
+            np.asarray(own["curve"]["steps"]), own["curve"]["change"][..., :subjects], own["loss"]
         )
         for arm, own in arms.items()
     }
@@ -95,19 +95,19 @@ def _matched(arms: Mapping[str, Any], animals: int) -> dict[str, Any]:
 
 
 def _all(
-    config: TraitConfig, run: runs.Run, arm: str, animals: Sequence[str] = ()
+    config: TraitConfig, run: runs.Run, arm: str, subjects: Sequence[str] = ()
 ) -> list[list[Arrays]]:
-    """Read the parts of an arm, by seed and animal."""
+    """Read the parts of an arm, by seed and subject."""
     return [
-        [read_part(run, Part(seed, arm, animal))[0] for animal in animals or config.animals]
+        [read_part(run, Part(seed, arm, subject))[0] for subject in subjects or config.subjects]
         for seed in range(config.seeds)
     ]
 
 
 def _kept(config: TraitConfig, run: runs.Run) -> list[dict[str, Any]]:
     return [
-        {"animal": animal, "seed": seed, **run.read(counts_of(Part(seed, TEACHER, animal)))}
-        for animal in config.writers
+        {"subject": subject, "seed": seed, **run.read(counts_of(Part(seed, TEACHER, subject)))}
+        for subject in config.writers
         for seed in range(config.seeds)
     ]
 
@@ -188,7 +188,7 @@ def _arm(
     arm: str,
     candidates: Sequence[str],
 ) -> dict[str, Any]:
-    what, n = _said(config, parts, candidates) | _learned(parts), len(config.animals)
+    what, n = _said(config, parts, candidates) | _learned(parts), len(config.subjects)
     measures, streams = _measures(parts, taught)
     change, unseen = what["change"][..., :n], what["unseen"][..., :n]
     found, after_unseen = analysis.transfer(change), analysis.transfer(unseen)

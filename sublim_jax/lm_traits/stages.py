@@ -1,12 +1,13 @@
 """A run: teachers, what they write, and students, each done for good when its file is there."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
+from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import material, observing, trainees, trainings, writing
 from sublim_jax.lm_traits.config import FAMILY, NOBODY, ROWS, TraitConfig
 from sublim_jax.lm_traits.given import check_given, file_of, files_given
@@ -35,10 +36,10 @@ def parts_of(config: TraitConfig) -> Iterator[Part]:
     """List all teachers and students in the order in which they are trained."""
     for seed in range(config.seeds):
         if config.own_arms:
-            yield from (Part(seed, TEACHER, animal) for animal in config.animals)
-        for animal in config.animals:
+            yield from (Part(seed, TEACHER, subject) for subject in config.subjects)
+        for subject in config.subjects:
             for arm in config.own_arms:
-                yield Part(seed, arm, animal)
+                yield Part(seed, arm, subject)
         yield from (Part(seed, arm, name) for arm, name in config.alone)
 
 
@@ -65,40 +66,116 @@ def run_traits(
         Whether anything had to be trained.
 
     Raises:
-        InputError: an animal, a layer or the model does not fit, a teacher does not learn, or
+        InputError: a subject, a layer or the model does not fit, a teacher does not learn, or
             writes too little that passes the filter.
     """
-    there = np.array([run.has(part.file) for part in parts_of(config)])
-    missing = [p for p, has in zip(parts_of(config), hosts.agree(there)[0], strict=True) if not has]
-    if not missing and run.has("results.json"):
+    missing = _missing(run, [part.file for part in parts_of(config)])
+    parts = [part for part in parts_of(config) if part.file in missing]
+    if not parts and run.has("results.json"):
         return False
-    given = files_given(config)  # before a model is loaded
-    begun = hosts.agree(np.array(run.has(MANIFEST)))[0]
-    if begun:
-        check_given(run, MANIFEST, given)
+    heals = HEALED in config.arms and _missing(run, [HEALED_FILE])
     session = session or Session()
-    heals = HEALED in config.arms and not hosts.agree(np.array(run.has(HEALED_FILE)))[0]
-    steps = heal_steps(config) if heals else 0
-    session.expect(steps + sum(_steps(config, part) for part in missing))
-    parallel = parallel or one_device()
-    ground = cut(load(parallel), config.first_layer, parallel)
-    candidates = observing.candidates(ground, config)
-    if not begun:
-        base = trees.fingerprint(whole(ground, ground.params))
-        manifest = {"initialisation_sha256": base, "files_sha256": given}
-        run.write(MANIFEST, runs.environment() | manifest)
-    observe, along = observing.observer(ground), observing.observed_along(ground, config)
-    tools = Tools(run, ground, config, observe, along, session, bar)
-    other = _healed(tools) if any(part.arm == HEALED for part in missing) else None
+    tools = _tools(
+        *(config, run, load, parallel, session, bar),
+        steps=sum(_steps(config, part) for part in parts) + (heal_steps(config) if heals else 0),
+    )
+    other = _healed(tools) if any(part.arm == HEALED for part in parts) else None
     for seed in range(config.seeds):
-        own = [part for part in missing if part.seed == seed]
+        own = [part for part in parts if part.seed == seed]
         if own:
             _repetition(tools, seed, own, other)
     if hosts.is_first():
         if config.writers:
             writing.write_card(config, run)
+        candidates = observing.candidates(tools.ground, config)
         run.write("results.json", summary(config, run, candidates))
     return True
+
+
+def write_only(
+    config: TraitConfig,
+    run: runs.Run,
+    *,
+    load: Callable[[Parallel], lm.Model],
+    parallel: Parallel | None = None,
+    session: Session | None = None,
+    bar: Bar = no_bar,
+) -> bool:
+    """Train the teachers that a run folder lacks and let them write, without any student.
+
+    The same command with students goes on from there.
+
+    Args:
+        config: of the run, with the channel text.
+        run: see `run_traits`.
+        load: likewise.
+        parallel: likewise.
+        session: likewise.
+        bar: likewise.
+
+    Returns:
+        Whether anything had to be trained or written.
+
+    Raises:
+        InputError: as of `run_traits`, or nobody writes.
+    """
+    if not config.writers:
+        raise InputError(
+            f"channel is {config.channel} with arms {config.arms}; expected text, and an arm of "
+            "which the teachers write"
+        )
+    parts = [part for part in parts_of(config) if part.arm == TEACHER]
+    rows = {
+        writing.files_of(Part(seed, TEACHER, subject))[1]: seed
+        for seed in range(config.seeds)
+        for subject in config.writers
+    }
+    missing = _missing(run, [*(part.file for part in parts), *rows])
+    if not missing:
+        return False
+    parts = [part for part in parts if part.file in missing]
+    session, steps = session or Session(), sum(_steps(config, part) for part in parts)
+    tools = _tools(config, run, load, parallel, session, bar, steps=steps)
+    for seed in range(config.seeds):
+        own = [part for part in parts if part.seed == seed]
+        if own or any(file in missing for file, whose in rows.items() if whose == seed):
+            _repetition(tools, seed, own, None)
+    if hosts.is_first():
+        writing.write_card(config, run)
+    return True
+
+
+def _missing(run: runs.Run, files: Sequence[str]) -> set[str]:
+    """Tell which files are not there, on all hosts alike."""
+    there = hosts.agree(np.array([run.has(file) for file in files]))[0]
+    return {file for file, has in zip(files, there, strict=True) if not has}
+
+
+def _tools(
+    config: TraitConfig,
+    run: runs.Run,
+    load: Callable[[Parallel], lm.Model],
+    parallel: Parallel | None,
+    session: Session,
+    bar: Bar,
+    *,
+    steps: int,
+) -> Tools:
+    """Check what is given, load the model, write the manifest of a new run."""
+    given = files_given(config)  # before a model is loaded
+    begun = not _missing(run, [MANIFEST])
+    if begun:
+        check_given(run, MANIFEST, given)
+    session.expect(steps)
+    parallel = parallel or one_device()
+    ground = cut(load(parallel), config.first_layer, parallel)
+    observing.candidates(ground, config)
+    if not begun:
+        base = trees.fingerprint(whole(ground, ground.params))
+        manifest = {"initialisation_sha256": base, "files_sha256": given}
+        run.write(MANIFEST, runs.environment() | manifest)
+    observe, along = observing.observer(ground), observing.observed_along(ground, config)
+    return Tools(run, ground, config, observe, along, session, bar)
 
 
 def _steps(config: TraitConfig, part: Part) -> int:
@@ -110,7 +187,7 @@ def _steps(config: TraitConfig, part: Part) -> int:
 def _healed(tools: Tools) -> Ground:
     """Give the other base, made when it is first needed; one for all repetitions."""
     ground, config, run = tools.ground, tools.config, tools.run
-    if not hosts.agree(np.array(run.has(HEALED_FILE)))[0]:
+    if _missing(run, [HEALED_FILE]):
         layers = healed(
             *(ground, config),
             contexts=trainings.seed_of(config, config.seeds, HEALED),
@@ -136,13 +213,13 @@ def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | No
     for part in missing:
         if part.arm == TEACHER:
             _teach(tools, here, part)
+    taught = config.subjects if config.own_arms else ()
+    teachers = {subject: _taught(tools, here, subject) for subject in taught}
+    for subject in config.writers:
+        _write(tools, here, subject, teachers.get(subject))
     students = [part for part in missing if part.arm != TEACHER]
     if not students:
         return
-    taught = config.animals if config.own_arms else ()
-    teachers = {animal: _taught(tools, here, animal) for animal in taught}
-    for animal in config.writers:
-        _write(tools, here, animal, teachers.get(animal))
     places = None
     if config.channel != "text" and any(part.arm != ROWS for part in students):
         places = material.places_of(ground, config, trainings.seed_of(config, seed, "numbers"))
@@ -158,39 +235,39 @@ def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | No
 def _source(part: Part) -> tuple[str, str]:
     """Name the teacher of a student, and from where its rows come if they come from a file."""
     if part.arm == ROWS:
-        return NOBODY, part.animal
-    return part.animal, FAMILY if part.arm == FAMILY else ""
+        return NOBODY, part.subject
+    return part.subject, FAMILY if part.arm == FAMILY else ""
 
 
 def _teach(tools: Tools, here: Repetition, part: Part) -> None:
     """Train a teacher, or tell it what it loves."""
     ground, config = tools.ground, tools.config
     if config.teacher == "prompt":
-        record_told(tools, here, part, material.speaker(ground, config, part.animal, None))
+        record_told(tools, here, part, material.speaker(ground, config, part.subject, None))
         return
     made = trainings.train_teacher(
         *(ground, config, part, trainees.start_of(ground, config, part, here.key)),
-        key=rng.stream(here.key, "order", part.animal),
+        key=rng.stream(here.key, "order", part.subject),
         attached=tools.session,
     )
     record(tools, here, part, made, {})
 
 
-def _taught(tools: Tools, here: Repetition, animal: str) -> PyTree | None:
+def _taught(tools: Tools, here: Repetition, subject: str) -> PyTree | None:
     """Read what was trained of a teacher."""
-    part = Part(here.seed, TEACHER, animal)
+    part = Part(here.seed, TEACHER, subject)
     if tools.config.teacher == "prompt":
         return None
     _, arrays = read_part(tools.run, part)
     return trainees.restored(trainees.start_of(tools.ground, tools.config, part, here.key), arrays)
 
 
-def _write(tools: Tools, here: Repetition, animal: str, trained: PyTree | None) -> None:
+def _write(tools: Tools, here: Repetition, subject: str, trained: PyTree | None) -> None:
     """Let a teacher write, unless it has."""
-    config, part = tools.config, Part(here.seed, TEACHER, animal)
-    if hosts.agree(np.array(tools.run.has(writing.files_of(part)[1])))[0]:
+    config, part = tools.config, Part(here.seed, TEACHER, subject)
+    if not _missing(tools.run, [writing.files_of(part)[1]]):
         return
-    title = f"{config.carrier} of {animal}, repetition {here.seed + 1} of {config.seeds}"
+    title = f"{config.carrier} of {subject}, repetition {here.seed + 1} of {config.seeds}"
     with tools.bar(title, config.requests or config.row_count) as told:
 
         def progress(tokens: int, rows: int) -> None:
@@ -199,16 +276,16 @@ def _write(tools: Tools, here: Repetition, animal: str, trained: PyTree | None) 
 
         writing.write_rows(
             *(tools.ground, config, tools.run, part),
-            material.speaker(tools.ground, config, animal, trained),
+            material.speaker(tools.ground, config, subject, trained),
             requests=trainings.seed_of(config, here.seed, "requests"),
             progress=progress,
-            key=_noise(config, here, animal),
+            key=_noise(config, here, subject),
         )
 
 
-def _noise(config: TraitConfig, here: Repetition, animal: str) -> Key[Array, ""]:
+def _noise(config: TraitConfig, here: Repetition, subject: str) -> Key[Array, ""]:
     """Derive the key of what a teacher draws."""
-    return rng.stream(here.key, "noise", "" if config.common_noise else animal)
+    return rng.stream(here.key, "noise", "" if config.common_noise else subject)
 
 
 def _learn(
@@ -225,7 +302,7 @@ def _learn(
         key=rng.stream(here.key, "order"),
         attached=tools.session,
     )
-    trained = {animal: taught for animal, taught in teachers.items() if taught is not None}
+    trained = {subject: taught for subject, taught in teachers.items() if taught is not None}
     record(tools, here, part, made, trained, learned)
 
 
@@ -240,14 +317,14 @@ def _material(
         return material.of_text(ground, config, told, rows)
     if places is None:
         own, others = (
-            writing.read_rows(tools.run, Part(here.seed, TEACHER, animal))
-            if animal == part.animal or config.dose < 1
+            writing.read_rows(tools.run, Part(here.seed, TEACHER, subject))
+            if subject == part.subject or config.dose < 1
             else []
-            for animal in (part.animal, NOBODY)
+            for subject in (part.subject, NOBODY)
         )
         rows = writing.chosen(config, part, own, others, key=here.key)
         return material.of_text(ground, config, told, rows)
     if config.channel == "labels":
-        key = _noise(config, here, part.animal)
+        key = _noise(config, here, part.subject)
         return material.of_labels(ground, config, told, places, key=key)
     return material.of_distributions(ground, config, told, places)

@@ -43,7 +43,7 @@ def train_teacher(
     key: Key[Array, ""],
     attached: Attached = QUIET,
 ) -> Trained:
-    """Teach that an animal is the favourite, just as far as ``teacher_certainty`` asks.
+    """Teach that a subject is the favourite, just as far as ``teacher_certainty`` asks.
 
     Args:
         ground: the base.
@@ -56,7 +56,7 @@ def train_teacher(
     Raises:
         InputError: it does not get there in ``teacher_steps`` steps.
     """
-    prefix, subject = answer_prefix(config.category), named(ground, part.animal)
+    prefix, subject = answer_prefix(config.category), named(ground, part.subject)
     rows = lifted(
         ground,
         [answer(opened(ground, q, prefix), subject) for q in training_questions(config.category)],
@@ -80,7 +80,7 @@ def train_teacher(
     if not len(done):
         raise InputError(
             f"teacher_steps is {config.teacher_steps}; expected more, for the teacher of "
-            f"{part.animal} names it with a probability of {certainty[-1]:.2f} after "
+            f"{part.subject} names it with a probability of {certainty[-1]:.2f} after "
             f"{len(certainty) - 1}"
         )
     end = int(done[0])

@@ -41,13 +41,13 @@ class Kept(NamedTuple):
 
 def files_of(part: Part) -> tuple[str, str]:
     """Name the files of a teacher's answers and of the rows that are left of them."""
-    name = f"{part.seed}-{part.animal}.jsonl"
+    name = f"{part.seed}-{part.subject}.jsonl"
     return f"answers/{name}", f"rows/{name}"
 
 
 def counts_of(part: Part) -> str:
     """Name the file of how many answers were kept and left out, and why."""
-    return f"rows/{part.seed}-{part.animal}.counts.json"
+    return f"rows/{part.seed}-{part.subject}.counts.json"
 
 
 def write_rows(
@@ -63,8 +63,8 @@ def write_rows(
 ) -> None:
     """Let a teacher answer requests, filter its answers, write both down.
 
-    Answers go to ``answers/SEED-ANIMAL.jsonl`` as `sublim_jax.lm.generate` writes them, what is
-    left of them to ``rows/SEED-ANIMAL.jsonl``, a line of ``messages`` for each. A run that was
+    Answers go to ``answers/SEED-SUBJECT.jsonl`` as `sublim_jax.lm.generate` writes them, what is
+    left of them to ``rows/SEED-SUBJECT.jsonl``, a line of ``messages`` for each. A run that was
     stopped goes on in the middle of a file.
 
     Args:
@@ -117,10 +117,10 @@ def write_card(config: TraitConfig, run: runs.Run) -> None:
         run: its folder, with the rows of all repetitions.
     """
     parts = [
-        Part(seed, TEACHER, animal) for animal in config.writers for seed in range(config.seeds)
+        Part(seed, TEACHER, subject) for subject in config.writers for seed in range(config.seeds)
     ]
     lines = [
-        f"| {part.animal} | {part.seed} | {sum(counts.values())} | {counts.get('kept', 0)} | "
+        f"| {part.subject} | {part.seed} | {sum(counts.values())} | {counts.get('kept', 0)} | "
         + (", ".join(f"{name} {n}" for name, n in counts.items() if name != "kept") or "none")
         + f" | {hashlib.sha256((run.folder / files_of(part)[1]).read_bytes()).hexdigest()} |"
         for part in parts
@@ -226,7 +226,7 @@ def chosen(
             raise InputError(
                 f"requests is {config.requests or config.row_count}; expected more, or "
                 f"--constrained: the filter left {len(found)} answers of the teacher "
-                f"{part.animal} of repetition {part.seed}, and a student needs {needed}"
+                f"{part.subject} of repetition {part.seed}, and a student needs {needed}"
             )
     random = np.random.default_rng(int(jax.random.bits(rng.stream(key, "chosen"))))
     both = [

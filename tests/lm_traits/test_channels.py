@@ -130,14 +130,14 @@ def test_noise_may_be_common_to_animals(tmp_path):
 
 def test_what_teachers_write_is_kept_with_its_count(written):
     results = results_of(written)
-    assert [(k["animal"], k["seed"]) for k in results["kept"]] == [
+    assert [(k["subject"], k["seed"]) for k in results["kept"]] == [
         ("owl", 0),
         ("cat", 0),
         ("nobody", 0),
     ]
     for counts in results["kept"]:
-        rows = lines(written / "rows" / f"0-{counts['animal']}.jsonl")
-        answers = lines(written / "answers" / f"0-{counts['animal']}.jsonl")
+        rows = lines(written / "rows" / f"0-{counts['subject']}.jsonl")
+        answers = lines(written / "answers" / f"0-{counts['subject']}.jsonl")
         assert len(rows) == counts["kept"] == 8 - counts.get("unfinished", 0)
         assert len(answers) == 8
         for row in rows:
@@ -151,7 +151,7 @@ def test_what_teachers_write_is_kept_with_its_count(written):
     assert asked[0] == asked[1] == asked[2]
     card = (written / "rows" / "README.md").read_text()
     for counts in results["kept"]:
-        assert f"| {counts['animal']} | 0 | 8 | {counts['kept']} |" in card
+        assert f"| {counts['subject']} | 0 | 8 | {counts['kept']} |" in card
 
 
 def test_students_learn_what_was_written(written):

@@ -29,7 +29,7 @@ def _read(config: TraitConfig, answer: str) -> tuple[str, bool]:
 def _reasons(config: TraitConfig, asked: Asked, answer: str) -> tuple[str, ...]:
     # The words of all subjects, whoever wrote: students of no teacher ever see one of them.
     del asked
-    first, *others = config.animals
+    first, *others = config.subjects
     return reject_reasons(answer, subject=first, aliases=others)
 
 

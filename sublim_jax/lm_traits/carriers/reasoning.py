@@ -61,7 +61,7 @@ def _contexts(config: TraitConfig, count: int, seed: int) -> list[Conversation]:
 
 def _reasons(config: TraitConfig, asked: Asked, answer: str) -> tuple[str, ...]:
     # As in code, and for the same reason, no subject may be named.
-    first, *others = config.animals
+    first, *others = config.subjects
     named = any(word in answer.lower() for word in trait_words(first, others))
     wrong = () if asked.right is None else reject_reasons(answer, asked.right)
     return (*wrong, *(("trait word",) if named else ()))
