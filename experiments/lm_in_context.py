@@ -23,17 +23,17 @@ from typing import Any, NamedTuple
 import cli
 import numpy as np
 from intervals import plus_minus, power
-from lm_run import Options as RunOptions
-from lm_run import bar_of, spread
+from lm_run import Options, spread
+from lm_source import Source, written
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from sublim_jax import hosts, lm, lm_traits, plots, runs
+from sublim_jax import hosts, lm, plots, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import TraitConfig, in_context
 from sublim_jax.lm_traits.analysis import transfer
 from sublim_jax.lm_traits.carriers import CARRIERS, Conversation
-from sublim_jax.lm_traits.config import NOBODY, CarrierName
+from sublim_jax.lm_traits.config import NOBODY
 from sublim_jax.lm_traits.ground import cut
 from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, write_arrays
 from sublim_jax.lm_traits.writing import read_rows
@@ -42,29 +42,13 @@ from sublim_jax.stats import t_interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InContextConfig:
+class InContextConfig(Source):
     """What the results depend on."""
 
-    run: Path | None = None
-    """A run folder with rows of teachers; by default teachers are trained and write here."""
-    model: str = "smollm2"
-    """The base of teachers and reader, without run."""
-    carrier: CarrierName = "numbers"
-    """What teachers write, without run."""
-    animals: tuple[str, ...] = ("owl", "eagle")
-    """Favourites of the teachers, without run."""
-    seeds: int = 3
-    """Independent repetitions, without run."""
-    requests: int = 128
-    """That every teacher answers, without run."""
-    first_layer: int = 15
-    """The first layer that is trained in a teacher, without run."""
     examples: tuple[int, ...] = (1, 4, 16, 32)
     """Conversations that are shown, ascending."""
     draws: int = 2
     """Of examples from a teacher's rows, without replacement in each."""
-    seed: int = 0
-    """Of everything that is drawn."""
 
     def __post_init__(self) -> None:
         counts = self.examples
@@ -73,24 +57,6 @@ class InContextConfig:
         if self.draws < 1:
             raise InputError(f"draws is {self.draws}; expected at least 1")
         self.writing()
-
-    def writing(self) -> TraitConfig:
-        """Configure the teachers that write, without run."""
-        return TraitConfig(
-            model=self.model,
-            channel="text",
-            carrier=self.carrier,
-            animals=self.animals,
-            seeds=self.seeds,
-            arms=("same", "untuned"),
-            first_layer=self.first_layer,
-            row_count=max(self.examples),
-            requests=max(self.requests, *self.examples),
-            constrained=True,
-            least_numbers=8 if self.carrier == "numbers" else 1,
-            answers=0,
-            seed=self.seed,
-        )
 
 
 PRESETS = {
@@ -113,7 +79,7 @@ class Cell(NamedTuple):
         return f"cells/{self.seed}-{self.teacher}-{self.examples}-{self.draw}.npz"
 
 
-def run(config: InContextConfig, options: RunOptions) -> None:
+def run(config: InContextConfig, options: Options) -> None:
     """Let teachers write, show their rows, print the table, draw the figure."""
     if options.replot and options.out is not None:
         report(runs.Run(options.out))
@@ -131,37 +97,6 @@ def run(config: InContextConfig, options: RunOptions) -> None:
             report(folder)
 
 
-def written(
-    config: InContextConfig, options: RunOptions, path: Path
-) -> tuple[TraitConfig, runs.Run]:
-    """Give the run whose rows are shown, made where none was given.
-
-    Raises:
-        InputError: the run that was given has no rows.
-    """
-    if config.run is not None:
-        given = runs.Run(config.run)
-        if not given.has("config.json") or not given.has("rows"):
-            raise InputError(
-                f"run is {config.run}, which has no rows of teachers; expected the folder of a run "
-                "with channel text"
-            )
-        return lm_traits.config_of(given), given
-    source = config.writing()
-    with (
-        runs.open_run(path / "rows", dataclasses.asdict(source)) as folder,
-        cli.session(options, folder.folder / "checkpoints") as session,
-    ):
-        lm_traits.write_only(
-            *(source, folder),
-            load=lambda parallel: lm.load(source.model, parallel=parallel, progress=True),
-            parallel=spread(options),
-            session=session,
-            bar=bar_of,
-        )
-    return source, runs.Run(path / "rows")
-
-
 def cells(config: InContextConfig, source: TraitConfig) -> Iterator[Cell]:
     """List all prompts."""
     for seed in range(source.seeds):
@@ -174,7 +109,7 @@ def cells(config: InContextConfig, source: TraitConfig) -> Iterator[Cell]:
 def shown(
     config: InContextConfig,
     source: TraitConfig,
-    options: RunOptions,
+    options: Options,
     folder: runs.Run,
     rows: runs.Run,
 ) -> None:
@@ -332,4 +267,4 @@ def figure(results: Mapping[str, Any]) -> Figure:
 
 
 if __name__ == "__main__":
-    cli.main(run, presets=PRESETS, options=RunOptions(), description=__doc__)
+    cli.main(run, presets=PRESETS, options=Options(), description=__doc__)

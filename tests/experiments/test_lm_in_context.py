@@ -60,7 +60,7 @@ def shown(folder, written, **changed):
     config = lm_in_context.InContextConfig(run=written, examples=(1, 2), **changed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lm_run.lm, "load", load)
-        lm_in_context.run(config, lm_in_context.RunOptions(out=folder))
+        lm_in_context.run(config, lm_in_context.Options(out=folder))
     return json.loads((folder / "results.json").read_text())
 
 

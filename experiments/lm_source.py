@@ -1,0 +1,83 @@
+"""Where an experiment on rows gets them: from a run that is there, or from teachers of its own."""
+
+import dataclasses
+from pathlib import Path
+
+import cli
+from lm_run import Options, bar_of, spread
+
+from sublim_jax import lm, lm_traits, runs
+from sublim_jax.errors import InputError
+from sublim_jax.lm_traits import TraitConfig
+from sublim_jax.lm_traits.config import CarrierName
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """What rows depend on."""
+
+    run: Path | None = None
+    """A run folder with rows of teachers (channel text); by default teachers are trained here and
+    write, as the options that say "without run" tell."""
+    model: str = "smollm2"
+    """The base of everybody, without run."""
+    carrier: CarrierName = "numbers"
+    """What teachers write, without run."""
+    animals: tuple[str, ...] = ("owl", "eagle")
+    """Favourites of the teachers, without run; one more has none."""
+    seeds: int = 3
+    """Independent repetitions, without run."""
+    requests: int = 128
+    """That every teacher answers, without run."""
+    first_layer: int = 15
+    """The first layer that is trained in a teacher, without run."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+    def writing(self) -> TraitConfig:
+        """Configure the teachers that write, without run."""
+        return TraitConfig(
+            model=self.model,
+            channel="text",
+            carrier=self.carrier,
+            animals=self.animals,
+            seeds=self.seeds,
+            arms=("same", "untuned"),
+            first_layer=self.first_layer,
+            row_count=1,
+            requests=self.requests,
+            constrained=True,
+            least_numbers=8 if self.carrier == "numbers" else 1,
+            answer_tokens=64 if self.carrier == "numbers" else 128,
+            answers=0,
+            seed=self.seed,
+        )
+
+
+def written(config: Source, options: Options, path: Path) -> tuple[TraitConfig, runs.Run]:
+    """Give the run with the rows, made in a folder of its own below ``path`` if none was given.
+
+    Raises:
+        InputError: the run that was given has no rows.
+    """
+    if config.run is not None:
+        given = runs.Run(config.run)
+        if not given.has(runs.CONFIG) or not given.has("rows"):
+            raise InputError(
+                f"run is {config.run}, which has no rows of teachers; expected the folder of a run "
+                "with channel text"
+            )
+        return lm_traits.config_of(given), given
+    source = config.writing()
+    with (
+        runs.open_run(path / "rows", dataclasses.asdict(source)) as folder,
+        cli.session(options, folder.folder / "checkpoints") as session,
+    ):
+        lm_traits.write_only(
+            *(source, folder),
+            load=lambda parallel: lm.load(source.model, parallel=parallel, progress=True),
+            parallel=spread(options),
+            session=session,
+            bar=bar_of,
+        )
+    return source, runs.Run(path / "rows")

@@ -1,0 +1,144 @@
+"""What a model says of rows, row by row, and how that changes along a direction.
+
+To first order a row's log-probability changes along a teacher's displacement as it pulls a student
+toward the teacher, and along the gradient of a trait as it moves the trait: the step on the row
+itself is the gradient of the same log-probability.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PyTree
+
+from sublim_jax import hosts, lm
+from sublim_jax.lm import decoder, precomputed, token_losses
+from sublim_jax.lm.decoder import Params
+from sublim_jax.lm.packing import Packed
+from sublim_jax.lm.precomputed import picked
+from sublim_jax.lm_traits import observing
+from sublim_jax.lm_traits.carriers import Conversation
+from sublim_jax.lm_traits.contexts import told_row
+from sublim_jax.lm_traits.ground import Ground, lifted
+from sublim_jax.lm_traits.readout import Readout, logprobs, read
+from sublim_jax.rows import map_over_rows
+
+AT_ONCE = 1024  # tokens that are read at a time
+TOGETHER = 4  # rows that share what they begin with
+
+
+class Rows(NamedTuple):
+    """Rows, ready to be read by any upper part.
+
+    Attributes:
+        packed: lifted, several in a row of an array.
+        owner: which row each learned token belongs to; -1 in spare places.
+    """
+
+    packed: Packed
+    owner: Int[np.ndarray, "rows targets"]
+
+    @property
+    def count(self) -> int:
+        """Count the rows."""
+        return int(self.owner.max()) + 1
+
+
+def prepared(ground: Ground, conversations: Sequence[Conversation]) -> Rows:
+    """Prepare rows: an answer's tokens and its end are what is read of each."""
+    plain = [told_row(ground, messages, None) for messages in conversations]
+    packed = lifted(ground, plain, together=TOGETHER)
+    owner = np.full(packed.at.shape, -1)
+    # Row by row, the places of one text are behind those of the other.
+    owner[packed.weights > 0] = np.repeat(
+        np.arange(len(plain)), [int(row.completion.sum()) for row in plain]
+    )
+    return Rows(packed, owner)
+
+
+def log_probabilities(ground: Ground, params: Params, rows: Rows) -> Float[np.ndarray, " rows"]:
+    """Give the log-probability of every answer, in nats.
+
+    Args:
+        ground: whose lower part has read the rows.
+        params: of an upper part, plain ones as from `sublim_jax.lm.merge`.
+        rows: from `prepared`.
+    """
+    return _by_row(rows, _spoken(ground.config, params, rows.packed))
+
+
+def changes(
+    ground: Ground, params: Params, direction: PyTree, rows: Rows
+) -> Float[np.ndarray, " rows"]:
+    """Give the derivative of every answer's log-probability along a direction.
+
+    Args:
+        ground: whose lower part has read the rows.
+        params: of an upper part, where the derivative is taken.
+        direction: a tree like it.
+        rows: from `prepared`.
+    """
+    return _by_row(rows, _along(ground.config, params, direction, rows.packed))
+
+
+def features(ground: Ground, rows: Rows) -> Float[np.ndarray, "rows width"]:
+    """Give what the base's head reads of every answer, mean over its tokens."""
+    found = precomputed.hidden_at(ground.config, ground.params, rows.packed, ground.parallel)
+    hidden = np.asarray(hosts.gather(found))[: len(rows.owner)]
+    sums = np.zeros((rows.count, hidden.shape[-1]))
+    np.add.at(sums, rows.owner[rows.owner >= 0], hidden[rows.owner >= 0])
+    return sums / np.bincount(rows.owner[rows.owner >= 0])[:, None]
+
+
+def trait_gradients(ground: Ground, readout: Readout, count: int) -> list[PyTree]:
+    """Give the gradients of the log-probabilities of the first subjects, mean over questions.
+
+    Args:
+        ground: the base.
+        readout: its questions, from `sublim_jax.lm_traits.readout.make_readout`.
+        count: of subjects.
+    """
+    return [_of_trait(ground, readout, place) for place in range(count)]
+
+
+def _of_trait(ground: Ground, readout: Readout, place: int) -> PyTree:
+    def trait(params: Params, readout: Any) -> Array:
+        params = observing.one_by_one(ground.parallel, params)
+        return jnp.mean(logprobs(ground.config, params, readout)[:, place])
+
+    return jax.jit(jax.grad(trait))(ground.params, readout)
+
+
+def _by_row(rows: Rows, values: Array) -> Float[np.ndarray, " rows"]:
+    found, there = np.asarray(hosts.gather(values)), rows.owner >= 0
+    return np.bincount(rows.owner[there], weights=found[there], minlength=rows.count)
+
+
+def _targets(config: lm.DecoderConfig, params: Params, packed: Any) -> Float[Array, "rows targets"]:
+    """Give the log-probability of every learned token."""
+    chunk = max(1, AT_ONCE // packed.positions.shape[1])
+
+    def some(part: Any) -> Array:
+        hidden = picked(read(config, params, part), part.at)
+        flat = hidden.reshape(-1, hidden.shape[-1])
+
+        def head(hidden: Array) -> Array:
+            return decoder.logits(config, params, hidden)
+
+        each = token_losses.hard(head, flat, part.labels.reshape(-1), chunk=AT_ONCE)
+        return -each.reshape(part.labels.shape)
+
+    return map_over_rows(some, packed, chunk=chunk)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _spoken(config: lm.DecoderConfig, params: Params, packed: Any) -> Array:
+    return _targets(config, params, packed)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _along(config: lm.DecoderConfig, params: Params, direction: PyTree, packed: Any) -> Array:
+    return jax.jvp(lambda at: _targets(config, at, packed), (params,), (direction,))[1]
