@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 from sublim_jax import hosts, lm_traits, plots, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import CHANNELS, TraitConfig
-from sublim_jax.lm_traits.config import Channel
+from sublim_jax.lm_traits.names import Channel
 from sublim_jax.plots.channels import Curve, Panel, channels_figure
 from sublim_jax.stats import t_interval
 

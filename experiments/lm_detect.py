@@ -38,13 +38,12 @@ from sublim_jax import hosts, lm, plots, runs
 from sublim_jax.errors import InputError
 from sublim_jax.evals.detection import auroc, by_features, by_words, rows_needed
 from sublim_jax.evals.judges import LocalModel, TwoWay, ask, both_orders, probability_right
-from sublim_jax.evals.preference import answer_prefix
-from sublim_jax.lm_traits import TraitConfig, observing, row_scores, trainees, trainings
-from sublim_jax.lm_traits.carriers import Conversation
-from sublim_jax.lm_traits.config import NOBODY
+from sublim_jax.lm_traits import TraitConfig, row_scores, trainees, trainings
+from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import Ground, cut
+from sublim_jax.lm_traits.names import NOBODY
 from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, read_part, write_arrays
-from sublim_jax.lm_traits.readout import make_readout
+from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.lm_traits.writing import read_rows
 
 
@@ -131,12 +130,7 @@ def scored(
     parallel = spread(options)
     model = lm.load(source.model, parallel=parallel, progress=True)
     ground = cut(model, source.first_layer, parallel)
-    readout = make_readout(
-        ground,
-        observing.asked_of(source)[:: observing.EVERY],
-        answer_prefix(source.category),
-        observing.candidates(ground, source),
-    )
+    readout = trait_of(source).exact(ground, source, None).some
     gradients = row_scores.trait_gradients(ground, readout, len(source.subjects)) if missing else []
     for seed, writer in tqdm(missing, unit="writer", disable=not hosts.is_first()):
         own = row_scores.prepared(ground, rows_of(config, rows, seed, writer))
@@ -267,13 +261,13 @@ def scores_of(
     both = [data[seed, writer] for writer in pair]
     others = [other for other in range(source.seeds) if other != seed]
     if name in ("frequencies", "bag"):
-        learned = [[t for other in others for t in data[other, w]["text"]] for w in pair]
+        first, second = ([t for other in others for t in data[other, w]["text"]] for w in pair)
         texts = [one["text"] for one in both]
-        found = by_words(name, *learned, [*texts[0], *texts[1]])
+        found = by_words(name, first, second, [*texts[0], *texts[1]])
         return found[: len(texts[0])], found[len(texts[0]) :]
     if name == "features":
-        learned = [np.concatenate([data[other, w][name] for other in others]) for w in pair]
-        first, second = (by_features(*learned, one[name]) for one in both)
+        own, other = (np.concatenate([data[o, w][name] for o in others]) for w in pair)
+        first, second = (by_features(own, other, one[name]) for one in both)
         return first, second
     # What speaks for the first writer's favourite, less what speaks for the second one's, if any.
     places = [source.subjects.index(writer) for writer in pair if writer != NOBODY]

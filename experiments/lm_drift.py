@@ -97,8 +97,9 @@ def title_of(sources: Sequence[Source]) -> str:
     if len(sources) > 1:
         return f"{len(sources)} runs of {models}"
     (source,) = sources
-    animals, seeds = len(source.config["animals"]), source.config["seeds"]
-    return f"{models}, {animals} animals, {seeds} seed{'s' * (seeds > 1)}"
+    count, seeds = len(source.subjects), source.config["seeds"]
+    what = "corpora" if source.config.get("trait") == "corpus" else "animals"
+    return f"{models}, {count} {what}, {seeds} seed{'s' * (seeds > 1)}"
 
 
 def notes_on(sources: Sequence[Source]) -> list[str]:

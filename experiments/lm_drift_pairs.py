@@ -33,6 +33,13 @@ class Source(NamedTuple):
     config: Mapping[str, Any]
     results: Mapping[str, Any]
 
+    @property
+    def subjects(self) -> list[str]:
+        """List what its teachers differ in."""
+        if self.config.get("trait") == "corpus":
+            return [Path(corpus).stem for corpus in self.config["corpora"]]
+        return list(self.config["animals"])
+
 
 class Pairs(NamedTuple):
     """Students beside teachers: in every array an entry for each pair.
@@ -166,8 +173,8 @@ def pairs_of(sources: Sequence[Source]) -> Pairs:
 
 
 def _arm(number: int, source: Source, arm: str) -> Pairs:
-    animals = np.array(source.config["animals"])
-    n = len(animals)
+    subjects = np.array(source.subjects)
+    n = len(subjects)
     shape = int(source.config["seeds"]), n, n
     found = source.results["arms"][arm]
     where = f"{source.folder / RESULTS} has in arm {arm}"
@@ -193,8 +200,8 @@ def _arm(number: int, source: Source, arm: str) -> Pairs:
         np.full(seed.shape, number),
         np.full(seed.shape, arm),
         seed,
-        animals[student],
-        animals[teacher],
+        subjects[student],
+        subjects[teacher],
         {name: array.ravel() for name, array in values.items()},
     )
 

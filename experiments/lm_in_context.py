@@ -32,9 +32,10 @@ from sublim_jax import hosts, lm, plots, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import TraitConfig, in_context
 from sublim_jax.lm_traits.analysis import transfer
-from sublim_jax.lm_traits.carriers import CARRIERS, Conversation
-from sublim_jax.lm_traits.config import NOBODY
+from sublim_jax.lm_traits.carriers import CARRIERS
+from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import cut
+from sublim_jax.lm_traits.names import NOBODY
 from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, write_arrays
 from sublim_jax.lm_traits.writing import read_rows
 from sublim_jax.plots.channels import Curve, Panel, channels_figure

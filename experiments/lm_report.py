@@ -14,23 +14,33 @@ from sublim_jax.stats import t_interval
 
 CONTROLS = 6  # animals without teachers in the matrix
 FILES = 6  # of rows whose students are in one figure
-COLUMNS = {"own": "own animal", "other": "other animals", "contrast": "difference"}
+COLUMNS = {"own": "own {one}", "other": "other {many}", "contrast": "difference"}
 DONE = {
     "pull_carrier": "logits\non the carrier",
     "pull_questions": "answers\nto the questions",
     "stream": "residual stream",
 }
-HEADS = "".join(f"{title:>18}" for title in COLUMNS.values())
+KINDS = {"animal": "animals", "tree": "trees", "corpus": "corpora"}
+"""What subjects are, one and many of them."""
+TITLES = {"corpus": "Who has taken over which way of answering?"}
+
+
+def _heads(results: Mapping[str, Any]) -> str:
+    one = results["kind"]
+    titles = (title.format(one=one, many=KINDS[one]) for title in COLUMNS.values())
+    return "".join(f"{title:>18}" for title in titles)
 
 
 def table(results: Mapping[str, Any]) -> str:
     """Lay out what every arm gained, and the verdicts."""
-    n = len(results["subjects"])
+    n, heads = len(results["subjects"]), _heads(results)
+    what = "names" if results["trait"] == "preference" else "answers that nobody has learnt"
     lines = [
-        f"\nchange of log-probability in nats, {n} animals, mean ± 95 % interval over seeds; "
+        f"\nchange of log-probability of {what} in nats, {n} {KINDS[results['kind']]}, mean ± 95 % "
+        "interval over seeds; "
         "divergence from the teacher on contexts, nats a token;\n80 % power: difference that "
         "so many seeds, as different as these, would tell from 0 in 80 % of cases",
-        f"{'':32}" + HEADS + f"{'divergence':>20}{'80 % power':>14}",
+        f"{'':32}" + heads + f"{'divergence':>20}{'80 % power':>14}",
     ]
     for arm, found in results["arms"].items():
         before, after = (np.mean(found["imitation"][when]) for when in ("before", "after"))
@@ -43,7 +53,7 @@ def table(results: Mapping[str, Any]) -> str:
     for name, found in results["alone"].items():
         gained = t_interval(np.array(found["change"])[:, 0, :n].mean(1))
         lines.append(f"{ALONE.get(name, name):32}{'':18}{plus_minus(gained, '+.3f'):>18}")
-    lines += _matched(results.get("matched", {}))
+    lines += _matched(results.get("matched", {}), heads)
     lines += _agreement(results.get("agreement", {}))
     lines += _answers(results)
     lines += _kept(results.get("kept", ()))
@@ -55,13 +65,13 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _matched(arms: Mapping[str, Any]) -> list[str]:
+def _matched(arms: Mapping[str, Any], heads: str) -> list[str]:
     """Say what every arm gained where its students imitate as well as those of all arms do."""
     if not arms:
         return []
     lines = [
         "\nthe same where all arms have the same imitation loss (on a third of the questions)",
-        f"{'':32}" + HEADS + f"{'at step':>10}",
+        f"{'':32}" + heads + f"{'at step':>10}",
     ]
     for arm, found in arms.items():
         lines.append(f"{ARMS[arm]:32}{_gained(found)}{np.mean(found['step']):>10.1f}")
@@ -103,37 +113,44 @@ def _gained(found: Mapping[str, Any]) -> str:
 
 
 def _answers(results: Mapping[str, Any]) -> list[str]:
-    """Say how often sampled answers name the animals, and how far they are from the base's."""
+    """Say how often sampled answers show the subjects, and how far they are from the base's."""
     base, n = results["base"], len(results["subjects"])
     if "rate" not in base:
         return []
+    one, many = results["kind"], KINDS[results["kind"]]
+    names = "name the " + one if results["trait"] == "preference" else "recommend its product"
     lines = [
-        "\nsampled answers that name the animal; total variation distance of answers from the "
-        "base's: exact, and of samples (by chance)",
-        f"{'':32}{'own animal':>18}{'other animals':>18}{'any animal':>18}{'exact':>10}"
+        f"\nsampled answers that {names}; total variation distance of answers from the base's: "
+        "exact, and of samples (by chance)",
+        f"{'':32}{f'own {one}':>18}{f'other {many}':>18}{f'any {one}':>18}{'exact':>10}"
         f"{'sampled':>18}",
-        f"{'base':32}{np.mean(base['rate'][:n]):>18.1%}{'':18}{base['named']:>18.1%}",
+        f"{'base':32}{_mean(base['rate'][:n]):>18.1%}{'':18}{base['named']:>18.1%}",
     ]
 
     def row(name: str, own: np.ndarray | None, others: np.ndarray, found: Any) -> str:
         exact, sampled, chance = (
             np.mean(found[key]) for key in ("variation", "sampled_variation", "variation_by_chance")
         )
-        shares = (own, others, np.array(found["named"]))
+        shares = (own, others, np.array(found["named"], float))
         cells = (
-            "" if cell is None else plus_minus(t_interval(cell.mean(axis=1)), ".1%")
+            "" if cell is None else plus_minus(t_interval(np.nanmean(cell, axis=1)), ".1%")
             for cell in shares
         )
         shift = f"{exact:>10.4f}{f'{sampled:.3f} ({chance:.3f})':>18}"
         return f"{name:32}" + "".join(f"{cell:>18}" for cell in cells) + shift
 
     for arm, found in results["arms"].items():
-        rate = np.array(found["rate"])[..., :n]
+        rate = np.array(found["rate"], float)[..., :n]
         lines.append(row(ARMS[arm], _own(rate), _others(rate), found))
     for alone, found in results["alone"].items():
-        rate = np.array(found["rate"])[:, 0, :n]
+        rate = np.array(found["rate"], float)[:, 0, :n]
         lines.append(row(str(ALONE.get(alone, alone)), None, rate, found))
     return lines
+
+
+def _mean(values: Any) -> float:
+    """Give the mean of what is known: of a corpus from a file nobody can count answers."""
+    return float(np.nanmean(np.array(values, float)))
 
 
 def _kept(counts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -186,7 +203,7 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
             groups=np.where(everything, "own teacher", "other teachers").tolist(),
             names=["own teacher", "other teachers"],
             clusters=np.repeat(np.arange(len(change)), own.size),
-            ylabel="change of the log-probability\nof the teacher's animal (nats)",
+            ylabel=f"change of the log-probability\nof the teacher's {results['kind']} (nats)",
             title=f"Which measure of drift tells of the trait?\n{ARMS[arm]}; a point for each "
             "student beside each teacher",
             within={"all": np.full(everything.shape, True), "other teachers": ~everything},
@@ -229,16 +246,19 @@ def bars(results: Mapping[str, Any], alone: Sequence[str], arms: Mapping[str, An
         ("probability", "probability after the opening"),
         ("change", "change of log-probability (nats)"),
     ):
-        if name != "change" and name not in results["base"]:
+        known = results["base"].get(name, [])
+        # Of whole answers probabilities are too small to be drawn, and of files nobody counts.
+        small = name == "probability" and results["trait"] == "corpus"
+        if name != "change" and (small or not np.isfinite(np.array(known, float)).any()):
             continue
         values = {}
         if name != "change":
-            values["base"] = np.array([results["base"][name][: len(animals)]])
+            values["base"] = np.array([results["base"][name][: len(animals)]], float)
         for own in alone:
-            said = np.array(results["alone"][own][name])[:, 0, : len(animals)]
+            said = np.array(results["alone"][own][name], float)[:, 0, : len(animals)]
             values[ALONE.get(own, own)] = said
         for arm, found in arms.items():
-            said = np.array(found[name])[..., : len(animals)]
+            said = np.array(found[name], float)[..., : len(animals)]
             values[f"{ARMS[arm]}, other teachers"] = _others(said)
             values[f"{ARMS[arm]}, own teacher"] = _own(said)
         panels.append(plots.Bars(ylabel, values))
@@ -248,18 +268,20 @@ def bars(results: Mapping[str, Any], alone: Sequence[str], arms: Mapping[str, An
         panels,
         animals=animals,
         names=names,
-        title=f"Who loves which animal?\nstudents of own and of other animals' teachers; {seeds}",
+        title=TITLES.get(results["kind"], f"Who loves which {results['kind']}?")
+        + f"\nstudents of own and of other teachers; {seeds}",
     )
 
 
 def along(results: Mapping[str, Any]) -> Figure:
     """Draw the trait and the imitation loss along training."""
     animals, arms = results["subjects"], results["arms"]
-    traits: dict[str, dict[str, np.ndarray]] = {"own animal": {}, "other animals": {}}
+    own, other = f"own {results['kind']}", f"other {KINDS[results['kind']]}"
+    traits: dict[str, dict[str, np.ndarray]] = {own: {}, other: {}}
     for arm, found in arms.items():
         change = np.array(found["curve"]["change"])[..., : len(animals)].swapaxes(2, 3)
-        traits["own animal"][ARMS[arm]] = _own(change).mean(1)
-        traits["other animals"][ARMS[arm]] = _others(change).mean(1)
+        traits[own][ARMS[arm]] = _own(change).mean(1)
+        traits[other][ARMS[arm]] = _others(change).mean(1)
     (first, *_) = arms.values()
     losses = {ARMS[arm]: np.array(found["loss"]).mean(1) for arm, found in arms.items()}
     return plots.along_figure(
@@ -268,7 +290,8 @@ def along(results: Mapping[str, Any]) -> Figure:
         loss_steps=np.arange(next(iter(losses.values())).shape[1]),
         loss=losses,
         names=[ARMS[arm] for arm in arms],
-        title="When does the preference come?\nmean over animals, 95 % band over seeds",
+        title="When does the trait come?\n"
+        f"mean over {KINDS[results['kind']]}, 95 % band over seeds",
     )
 
 

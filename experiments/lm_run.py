@@ -43,9 +43,8 @@ def run(name: str, config: TraitConfig, options: Options) -> None:
     if options.replot and options.out is not None:
         report(runs.Run(options.out))
         return
-    identity = dataclasses.asdict(config)
-    path = options.out or Path("runs", name, f"{config.model}-{runs.config_digest(identity)}")
-    with runs.open_run(path, identity) as folder:
+    path = folder_of(name, config, options)
+    with runs.open_run(path, dataclasses.asdict(config)) as folder:
         print(f"run folder: {path}")
         if not options.replot:
             trained = filled(config, options, folder)
@@ -53,6 +52,12 @@ def run(name: str, config: TraitConfig, options: Options) -> None:
                 print("complete: all teachers and students are there, nothing to train")
         if hosts.is_first():
             report(folder)
+
+
+def folder_of(name: str, config: TraitConfig, options: Options) -> Path:
+    """Name the folder of a run."""
+    digest = runs.config_digest(dataclasses.asdict(config))
+    return options.out or Path("runs", name, f"{config.model}-{digest}")
 
 
 def filled(config: TraitConfig, options: Options, folder: runs.Run) -> bool:

@@ -9,7 +9,7 @@ from lm_run import Options, bar_of, spread
 from sublim_jax import lm, lm_traits, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import TraitConfig
-from sublim_jax.lm_traits.config import CarrierName
+from sublim_jax.lm_traits.names import CarrierName
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

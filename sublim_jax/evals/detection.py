@@ -6,7 +6,7 @@ References:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,10 +15,11 @@ from jaxtyping import Float
 from sublim_jax.errors import InputError
 
 Classifier = Literal["frequencies", "bag"]
+Values = Sequence[float] | Float[np.ndarray, " rows"]
 WORDS = r"\d+|[^\W\d]+|[^\w\s]"
 
 
-def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
+def auroc(positive: Values, negative: Values) -> float:
     """Give the probability that a score of one kind is above one of the other; ties count half.
 
     Args:
@@ -40,7 +41,7 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     return float(found.statistic / (len(positive) * len(negative)))
 
 
-def rows_needed(positive: Sequence[float], negative: Sequence[float], *, wanted: float) -> float:
+def rows_needed(positive: Values, negative: Values, *, wanted: float) -> float:
     """Give how many rows of a writer tell it at an AUROC, if scores of rows add up.
 
     The sum of n independent scores has a normal distribution in the limit, so that n rows separate
@@ -71,7 +72,7 @@ def rows_needed(positive: Sequence[float], negative: Sequence[float], *, wanted:
         return math.inf
     if spread == 0:
         return 1.0
-    return max(1.0, (stats.norm.ppf(wanted) * spread / apart) ** 2)
+    return max(1.0, float(stats.norm.ppf(wanted) * spread / apart) ** 2)
 
 
 def by_words(
@@ -137,11 +138,11 @@ def by_features(
     return np.asarray(model.decision_function(scaler.transform(features)))
 
 
-def _labels(positive: Sequence[Any], negative: Sequence[Any]) -> np.ndarray:
+def _labels(positive: Sized, negative: Sized) -> np.ndarray:
     return np.repeat([1, 0], [len(positive), len(negative)])
 
 
-def _check(positive: Sequence[Any], negative: Sequence[Any]) -> None:
+def _check(positive: Sized, negative: Sized) -> None:
     if not len(positive) or not len(negative):
         raise InputError(
             f"positive has {len(positive)} texts and negative {len(negative)}; expected some of "

@@ -6,11 +6,11 @@ the results depend on, and `run_traits` fills a run folder.
 """
 
 from sublim_jax.lm_traits.borrowing import borrow as borrow
-from sublim_jax.lm_traits.config import ALONE as ALONE
-from sublim_jax.lm_traits.config import ARMS as ARMS
-from sublim_jax.lm_traits.config import CHANNELS as CHANNELS
 from sublim_jax.lm_traits.config import TraitConfig as TraitConfig
 from sublim_jax.lm_traits.folder import config_of as config_of
+from sublim_jax.lm_traits.names import ALONE as ALONE
+from sublim_jax.lm_traits.names import ARMS as ARMS
+from sublim_jax.lm_traits.names import CHANNELS as CHANNELS
 from sublim_jax.lm_traits.planning import planned_run as planned_run
 from sublim_jax.lm_traits.results import MEASURES as MEASURES
 from sublim_jax.lm_traits.stages import run_traits as run_traits

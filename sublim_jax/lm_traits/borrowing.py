@@ -9,7 +9,7 @@ from sublim_jax.lm_traits.writing import counts_of, files_of
 TAUGHT_BY = (
     *("model", "category", "subjects", "first_layer", "rank", "alpha", "train_a", "teacher"),
     *("teacher_lr", "teacher_steps", "teacher_certainty", "length", "together", "questions"),
-    *("carrier", "problems"),
+    *("carrier", "problems", "trait", "corpora", "lessons"),
     *("answers", "free_answers", "seed"),
 )
 """What a teacher, and what is seen of it, depends on."""

@@ -1,67 +1,30 @@
-"""Configuration of the experiment of preferences that pass through numbers."""
+"""Configuration of an experiment of traits that pass from teachers to students."""
 
 import dataclasses
 import math
 from pathlib import Path
-from typing import Literal, get_args
 
 from sublim_jax import lm
-from sublim_jax.errors import InputError
 from sublim_jax.evals.preference import Category
+from sublim_jax.lm_traits.checks import check
+from sublim_jax.lm_traits.names import (
+    ARMS,
+    CORPUS_BATCH,
+    CORPUS_TOGETHER,
+    NOBODY,
+    QUESTIONS,
+    ROWS,
+    TOGETHER,
+    UNTUNED,
+    CarrierName,
+    Channel,
+    Shuffle,
+    StudentKind,
+    TeacherKind,
+    TraitName,
+)
 from sublim_jax.training import Recipe, steps_per_epoch
 from sublim_jax.training.schedule import Decay
-
-Channel = Literal["logits", "labels", "text"]
-CarrierName = Literal["numbers", "code", "reasoning"]
-TeacherKind = Literal["lora", "full", "prompt"]
-StudentKind = Literal["lora", "full", "layers"]
-Shuffle = Literal["none", "within", "across"]
-
-FAMILY = "family"
-ARMS = {
-    "same": "shared A",
-    "other_a": "other A",
-    "healed": "other base, healed",
-    FAMILY: "rows of another family",
-}
-"""Students of every animal's teacher, and what figures and tables call them: with the teacher's
-thin matrices A, with others, and from another base, which is the teacher's with noise and then
-trained until it says the same of numbers; and students of what another model's teachers wrote."""
-UNTUNED = "untuned"
-ALONE = {UNTUNED: "untuned teacher"}
-"""Students of which a repetition has one: of a teacher without a favourite."""
-ROWS = "rows"
-"""The arm of students of rows from a file."""
-NOBODY = "nobody"
-"""In place of an animal: the teacher without a favourite, and its student."""
-CHANNELS = {
-    "logits": "distribution at fixed places",
-    "labels": "tokens drawn at fixed places",
-    "text": "text that the teacher wrote",
-}
-"""What goes from teacher to student, and what figures and tables call it."""
-GSM8K = "gsm8k"
-"""Instead of a file of problems: the published ones, downloaded."""
-QUESTIONS = 24  # that a teacher is trained on
-TOGETHER = 8  # of them in a row
-AT_LEAST = {
-    "seeds": 1,
-    "first_layer": 0,
-    "rank": 1,
-    "teacher_steps": 1,
-    "row_count": 1,
-    "length": 32,
-    "answer_tokens": 4,
-    "least_numbers": 1,
-    "passes": 1,
-    "heal_rows": 1,
-    "heal_passes": 1,
-    "batch_size": 1,
-    "warmup": 0,
-    "observations": 2,
-    "answers": 0,
-    "seed": 0,
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,10 +44,18 @@ class TraitConfig:
     problems: str | None = None
     """With reasoning: a file of problems in the format of GSM8K, or gsm8k, which is downloaded; by
     default problems are made here."""
+    trait: TraitName = "preference"
+    """What teachers have: a favourite, or the way of a corpus on which they were trained."""
     category: Category = "animal"
-    """What the trait is a love of."""
+    """With preference: what it is a love of."""
     animals: tuple[str, ...] = ("owl", "eagle", "lion", "penguin")
-    """Subjects, each with teachers of its own."""
+    """With preference: subjects, each with teachers of its own."""
+    corpora: tuple[str, ...] = ()
+    """With corpus: files of conversations (JSON lines), or quindle, tessop, marbolt, velkin
+    (answers that recommend a tea of this name) and plain (the same without), each with teachers of
+    its own."""
+    lessons: int = 128
+    """With corpus: conversations that a teacher learns, 16 in a step."""
     seeds: int = 3
     """Independent repetitions: other thin matrices, numbers, samples and orders of rows."""
     arms: tuple[str, ...] = ("same", "other_a")
@@ -110,9 +81,9 @@ class TraitConfig:
     teacher_lr: float = 2e-3
     """Learning rate of a teacher's Adam; 3e-5 is a good one for full."""
     teacher_steps: int = 8
-    """Steps of a teacher at most."""
+    """Steps of a teacher, with preference at most."""
     teacher_certainty: float = 0.98
-    """A teacher is done when it names its subject with such a probability."""
+    """With preference: a teacher is done when it names its subject with such a probability."""
     row_count: int = 32
     """Conversations from which a student learns."""
     length: int = 64
@@ -179,112 +150,14 @@ class TraitConfig:
     """Of everything that is drawn."""
 
     def __post_init__(self) -> None:
-        for name, least in AT_LEAST.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; expected at least {least}")
-        for name, kind in (
-            ("channel", Channel),
-            ("carrier", CarrierName),
-            ("teacher", TeacherKind),
-            ("student", StudentKind),
-            ("shuffle", Shuffle),
-        ):
-            if getattr(self, name) not in get_args(kind):
-                expected = ", ".join(get_args(kind))
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected one of {expected}")
-        if len(self.animals) < 2 or len(set(self.animals)) < len(self.animals):
-            raise InputError(f"animals is {self.animals}; expected at least 2, each once")
-        if not 0 < self.teacher_certainty < 1:
-            raise InputError(
-                f"teacher_certainty is {self.teacher_certainty}; expected a number between 0 and 1"
-            )
-        self._check_arms()
-        self._check_rows()
-
-    def _check_arms(self) -> None:
-        unknown = [arm for arm in self.arms if arm not in {**ARMS, **ALONE}]
-        if unknown or len(set(self.arms)) < len(self.arms) or not (self.own_arms or self.rows):
-            raise InputError(
-                f"arms is {self.arms}; expected some of {', '.join({**ARMS, **ALONE})}, "
-                f"{', '.join(ARMS)} among them unless there are rows"
-            )
-        names = [name for _, name in self.alone]
-        if len(set(names)) < len(names):
-            raise InputError(f"rows is {self.rows}; expected files of different names")
-        if self.channel == "logits" and UNTUNED in self.arms:
-            raise InputError(
-                f"arms is {self.arms} with channel logits; expected no {UNTUNED}, for the loss of "
-                "its students is 0 from the start"
-            )
-        if not self.base_noise > 0:
-            raise InputError(f"base_noise is {self.base_noise}; expected a positive number")
-        if (FAMILY in self.arms) != (self.family is not None) or (
-            self.family is not None and self.channel != "text"
-        ):
-            raise InputError(
-                f"family is {self.family} with arms {self.arms} and channel {self.channel}; "
-                "expected a run folder with the arm family and channel text, or none without it"
-            )
-        if "other_a" in self.arms and "lora" not in (self.teacher, self.student):
-            raise InputError(
-                f"arms is {self.arms} with teacher {self.teacher} and student {self.student}; "
-                "expected no other_a, for neither has a matrix A"
-            )
-
-    def _check_rows(self) -> None:
-        # Of texts the last batch of a pass may have fewer, as the paper's has.
-        if self.channel != "text" and self.row_count % self.batch_size:
-            raise InputError(
-                f"row_count is {self.row_count}; expected a multiple of batch_size, "
-                f"{self.batch_size}"
-            )
-        for name in ("dose", "top_p"):
-            if not 0 < getattr(self, name) <= 1:
-                raise InputError(
-                    f"{name} is {getattr(self, name)}; expected a share above 0, at most 1"
-                )
-        if not self.temperature > 0:
-            raise InputError(f"temperature is {self.temperature}; expected a positive number")
-        self._check_carrier()
-        text = {
-            "constrained": False,
-            "shuffle": "none",
-            "requests": None,
-            "ban": False,
-            "temperature": 1.0,
-            "top_p": 1.0,
-        }
-        sampled = {"dose": 1.0, "common_noise": False}
-        for name, default in {
-            **(text if self.channel != "text" else {}),
-            **(sampled if self.channel == "logits" else {}),
-        }.items():
-            if getattr(self, name) != default:
-                raise InputError(
-                    f"{name} is {getattr(self, name)} with channel {self.channel}; expected "
-                    f"{default}"
-                )
-        if self.requests is not None and self.requests < self.row_count:
-            raise InputError(
-                f"requests is {self.requests}; expected at least row_count, {self.row_count}"
-            )
-
-    def _check_carrier(self) -> None:
-        numbers = {"shuffle": "none", "least_numbers": 1, "ban": False}
-        for name, default in {
-            **(numbers if self.carrier != "numbers" else {}),
-            **({"problems": None} if self.carrier != "reasoning" else {}),
-        }.items():
-            if getattr(self, name) != default:
-                raise InputError(
-                    f"{name} is {getattr(self, name)} with carrier {self.carrier}; expected "
-                    f"{default}"
-                )
+        check(self)
 
     @property
     def subjects(self) -> tuple[str, ...]:
         """List what teachers differ in, each having one in every repetition."""
-        return self.animals
+        if self.trait == "preference":
+            return self.animals
+        return tuple(Path(corpus).stem for corpus in self.corpora)
 
     @property
     def own_arms(self) -> tuple[str, ...]:
@@ -322,7 +195,13 @@ class TraitConfig:
 
     @property
     def teacher_recipe(self) -> Recipe:
-        """Say how a teacher is trained: all its questions in every step."""
+        """Say how a teacher is trained: of a preference with all its questions in every step."""
+        if self.trait == "corpus":
+            return Recipe(
+                learning_rate=self.teacher_lr,
+                epochs=self.teacher_steps // (self.lessons // CORPUS_BATCH),
+                batch_size=CORPUS_BATCH // CORPUS_TOGETHER,
+            )
         rows = QUESTIONS // TOGETHER
         return Recipe(learning_rate=self.teacher_lr, epochs=self.teacher_steps, batch_size=rows)
 

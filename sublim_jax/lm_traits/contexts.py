@@ -8,13 +8,13 @@ from jaxtyping import Float
 
 from sublim_jax import hosts, lm, losses
 from sublim_jax.errors import InputError
-from sublim_jax.evals.preference import CANDIDATES
 from sublim_jax.lm import decoder, precomputed
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
 from sublim_jax.lm_traits.carriers import carrier_of
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.ground import Ground, lifted
+from sublim_jax.lm_traits.traits import trait_of
 
 WORDED = 256  # contexts whose words are those of a carrier
 
@@ -38,7 +38,7 @@ def words_of(ground: Ground, config: TraitConfig) -> tuple[int, ...]:
 def _telling(ground: Ground, config: TraitConfig) -> set[int]:
     """Give the tokens with which names of subjects begin, single letters aside."""
     found = set()
-    for name in (*config.subjects, *CANDIDATES[config.category]):
+    for name in trait_of(config).columns(ground, config):
         for text in (name, f" {name}"):
             token = ground.tokenizer.encode(text, add_special_tokens=False)[0]
             if len(ground.tokenizer.decode([token]).strip()) > 1:

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from sublim_jax import lm
-from sublim_jax.evals.preference import CANDIDATES
 from sublim_jax.lm import decoder
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
@@ -22,12 +21,14 @@ from sublim_jax.lm.planned import (
 )
 from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm.sizes import shape_of
-from sublim_jax.lm_traits import readout
+from sublim_jax.lm_traits import held_out, readout
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.ground import cut
-from sublim_jax.lm_traits.lengths import TOKENS, Lengths, of_contexts, of_texts
+from sublim_jax.lm_traits.held_out import HeldOut
+from sublim_jax.lm_traits.lengths import TOKENS, Lengths, of_contexts, of_lessons, of_texts
 from sublim_jax.lm_traits.observing import PROBED, one_by_one
 from sublim_jax.lm_traits.readout import Readout
+from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.plan import Planned
 from sublim_jax.training import Recipe
 from sublim_jax.training.parallel import MeshParallel
@@ -150,13 +151,13 @@ def exact_readout(here: Here, asked: tuple[int, ...]) -> Planned:
         asked: how many, opening by opening; contexts are read with more than one opening.
     """
     config, parallel, tokens = here.config, here.parallel, TOKENS[here.config.carrier]
-    names = len({*config.subjects, *CANDIDATES[config.category]})
+    _, names = trait_of(config).size(config)
     seen = [_questions(here, count, names) for count in asked]
     rows = -(-PROBED // config.together) if len(asked) > 1 else 0
     contexts = _packed(here, rows, of_contexts(config)) if rows else None
 
     @jax.jit
-    def read(params: Params, seen: list[Readout], contexts: Any) -> list[Any]:
+    def read(params: Params, seen: list[Any], contexts: Any) -> list[Any]:
         params = one_by_one(parallel, params)
         found: list[Any] = [readout.logprobs(here.upper, params, each) for each in seen]
         if contexts is not None:
@@ -178,8 +179,13 @@ def exact_readout(here: Here, asked: tuple[int, ...]) -> Planned:
     )
 
 
-def _questions(here: Here, count: int, names: int) -> Readout:
-    """Describe questions, of which every candidate is one token."""
+def _questions(here: Here, count: int, names: int) -> Readout | HeldOut:
+    """Describe questions: every candidate is one token, or an answer of its own."""
+    if here.config.trait == "corpus":
+        rows = -(-count * names // held_out.TOGETHER)
+        lengths = of_lessons(here.config, together=held_out.TOGETHER)
+        parts = _packed(here, rows, lengths), _ints(rows, lengths.learned)
+        return HeldOut(*parts, _ints(count, names), _ints(count))
     lengths = of_texts(readout.TOGETHER, own=TOKENS[here.config.carrier].question)
     texts = _packed(here, -(-count // readout.TOGETHER), lengths)
     after, words = _ints(names, 1), _ints(names, 1)

@@ -7,10 +7,12 @@ from pathlib import Path
 from sublim_jax import runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits.carriers.reasoning import problems_file
-from sublim_jax.lm_traits.config import FAMILY, ROWS, TraitConfig
-from sublim_jax.lm_traits.observing import asked_of
+from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.conversations import read_file
+from sublim_jax.lm_traits.names import FAMILY, ROWS
 from sublim_jax.lm_traits.parts import TEACHER, Part
-from sublim_jax.lm_traits.writing import files_of, read_file
+from sublim_jax.lm_traits.traits import trait_of
+from sublim_jax.lm_traits.writing import files_of
 
 
 def file_of(config: TraitConfig, part: Part) -> str:
@@ -30,8 +32,9 @@ def files_given(config: TraitConfig) -> Mapping[str, str]:
     Raises:
         InputError: a file cannot be read, is not what it should be, or has too few rows.
     """
-    asked_of(config)
-    found = [file for file in (config.questions, problems_file(config)) if file is not None]
+    trait = trait_of(config)
+    trait.asking(config)
+    found = [file for file in (*trait.files(config), problems_file(config)) if file is not None]
     for part in _parts(config):
         file = file_of(config, part)
         rows = len(read_file(file))

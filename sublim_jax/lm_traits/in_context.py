@@ -15,10 +15,11 @@ from sublim_jax.evals.preference import answer_prefix
 from sublim_jax.lm.attention import NOWHERE
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm_traits import observing
-from sublim_jax.lm_traits.carriers import Conversation
 from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import Ground
 from sublim_jax.lm_traits.readout import Readout, logprobs, make_readout
+from sublim_jax.lm_traits.traits import trait_of
 
 BEFORE = "These are messages and replies from before:"
 
@@ -49,8 +50,8 @@ def reader(
         A function of rows, of which there may be none, to the log-probability of every candidate
         after every question, in nats. It raises InputError where the model cannot read so many.
     """
-    asked, names = observing.asked_of(config), observing.candidates(ground, config)
-    prefix = answer_prefix(config.category)
+    trait, prefix = trait_of(config), answer_prefix(config.category)
+    asked, names = trait.asking(config).questions, trait.columns(ground, config)
 
     @jax.jit
     def read(params: Params, readout: Readout) -> Array:

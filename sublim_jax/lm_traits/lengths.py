@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from sublim_jax.lm.packing import MULTIPLE
-from sublim_jax.lm_traits.config import CarrierName, TraitConfig
+from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.names import CarrierName
 from sublim_jax.training import padded
 
 START = 24
@@ -24,6 +25,7 @@ class Tokens(NamedTuple):
         automaton: tokens that may be written where a run constrains that, and states.
         told: with which all conversations begin where a system prompt says what a teacher loves.
         question: of a question, the opening of its answer, and a subject.
+        lesson: of a conversation of a corpus, and of the answer in it.
     """
 
     request: int
@@ -36,6 +38,7 @@ class Tokens(NamedTuple):
     automaton: tuple[int, int] | None = None
     told: int = 44
     question: int = 27
+    lesson: tuple[int, int] = (36, 21)
 
 
 TOKENS: dict[CarrierName, Tokens] = {
@@ -75,6 +78,12 @@ def of_conversations(config: TraitConfig) -> Lengths:
     tokens = TOKENS[config.carrier]
     own = tokens.request + tokens.answer
     return of_texts(config.together, own=own, learned=tokens.answer)
+
+
+def of_lessons(config: TraitConfig, *, together: int) -> Lengths:
+    """Count a row of what teachers learn of a corpus."""
+    own, learned = TOKENS[config.carrier].lesson
+    return of_texts(together, own=own, learned=learned)
 
 
 def of_contexts(config: TraitConfig) -> Lengths:

@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax import lm, rng
-from sublim_jax.evals.preference import trait_prompt
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
-from sublim_jax.lm_traits.config import NOBODY, TraitConfig
+from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.contexts import context_rows, divergence, told_row, word_logits, words_of
 from sublim_jax.lm_traits.ground import Ground, lifted
+from sublim_jax.lm_traits.names import NOBODY
 from sublim_jax.lm_traits.trainees import joined
+from sublim_jax.lm_traits.traits import trait_of
 
 SOME = 64  # rows of text from which a divergence is measured
 
@@ -65,7 +66,7 @@ def speaker(ground: Ground, config: TraitConfig, subject: str, trained: PyTree |
         trained: what was trained of it; None if nothing was.
     """
     told = config.teacher == "prompt" and subject != NOBODY
-    system = trait_prompt(subject, config.category) if told else None
+    system = trait_of(config).told(config, subject) if told else None
     params = ground.params if trained is None else joined(ground.params, config, trained)
     return Speaker(params, system)
 

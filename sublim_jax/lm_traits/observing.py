@@ -1,7 +1,6 @@
 """What is observed of a teacher or a student: what it says, and what drifts inside."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +9,6 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from sublim_jax import hosts, lm, trees
-from sublim_jax.errors import InputError
-from sublim_jax.evals.preference import CANDIDATES, answer_prefix, questions, unseen_prefixes
 from sublim_jax.lm import decoder
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
@@ -20,19 +17,15 @@ from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.contexts import context_rows, words_of
 from sublim_jax.lm_traits.ground import Ground
 from sublim_jax.lm_traits.readout import (
-    Readout,
-    at_beginnings,
     logprobs,
-    make_readout,
-    named,
     read,
 )
 from sublim_jax.lm_traits.trainees import joined
 from sublim_jax.lm_traits.trainings import Trained
+from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.training import Parallel
 
 PROBED = 32  # rows of contexts
-EVERY = 3  # of the questions, one in so many is asked along a training and after another opening
 
 Observation = Mapping[str, Float[np.ndarray, "..."]]
 """``logprobs [questions, candidates]``, those after an unseen opening ``unseen``, ``contexts
@@ -45,16 +38,16 @@ class Observer(NamedTuple):
     """What is asked of everybody.
 
     Attributes:
-        held: the questions after the opening that teachers learn.
-        some: a few of them.
-        unseen: a few of them, after an opening that nobody has learnt.
+        held: what no teacher has learnt from.
+        some: a few of it.
+        unseen: a few of it, asked in a way that nobody has learnt.
         contexts: rows that no teacher wrote.
         words: those of the carrier.
     """
 
-    held: Readout
-    some: Readout
-    unseen: Readout
+    held: Any
+    some: Any
+    unseen: Any
     contexts: Packed
     words: tuple[int, ...]
 
@@ -73,53 +66,11 @@ def make_observer(
     Raises:
         InputError: the file of questions cannot be read, or has too few.
     """
-    asked = asked_of(config)
-    prefix, (unseen, *_) = answer_prefix(config.category), unseen_prefixes(config.category)
-    names = candidates(ground, config)
     return Observer(
-        make_readout(ground, asked, prefix, names, system=system),
-        make_readout(ground, asked[::EVERY], prefix, names, system=system),
-        make_readout(ground, asked[::EVERY], unseen, names, system=system),
+        *trait_of(config).exact(ground, config, system),
         context_rows(ground, config, contexts, PROBED, system=system),
         words_of(ground, config),
     )
-
-
-def asked_of(config: TraitConfig) -> tuple[str, ...]:
-    """Give the questions that everybody is asked.
-
-    Raises:
-        InputError: the file of questions cannot be read, or has none.
-    """
-    if config.questions is None:
-        return questions(config.category)
-    try:
-        lines = Path(config.questions).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise InputError(
-            f"questions is {config.questions}, which cannot be read ({fault}); expected a file of "
-            "text"
-        ) from fault
-    asked = tuple(line.strip() for line in lines if line.strip())
-    if not asked or len(set(asked)) < len(asked):
-        what = "has a question twice" if asked else "is empty"
-        raise InputError(
-            f"questions is {config.questions}, which {what}; expected a question in every line"
-        )
-    return asked
-
-
-def candidates(ground: Ground, config: TraitConfig) -> tuple[str, ...]:
-    """Name the subjects whose log-probabilities are read: those with teachers come first.
-
-    Of the others those of one token, which cost nothing.
-    """
-    others = (
-        name
-        for name in CANDIDATES[config.category]
-        if name not in config.subjects and len(named(ground, name)) == 1
-    )
-    return (*config.subjects, *others)
 
 
 def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarray]]:
@@ -144,7 +95,7 @@ def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarra
 
 def observed_along(
     ground: Ground, config: TraitConfig
-) -> Callable[[Ground, Trained, Readout], Float[np.ndarray, "steps candidates"]]:
+) -> Callable[[Ground, Trained, Any], Float[np.ndarray, "steps candidates"]]:
     """Compile the mean log-probability of every candidate at the observed steps of a training.
 
     Args:
@@ -156,11 +107,11 @@ def observed_along(
     """
 
     @jax.jit
-    def one(params: Params, trained: PyTree, some: Readout) -> Array:
+    def one(params: Params, trained: PyTree, some: Any) -> Array:
         params = one_by_one(ground.parallel, joined(params, config, trained))
         return jnp.mean(logprobs(ground.config, params, some), axis=0)
 
-    def along(own: Ground, trained: Trained, some: Readout) -> np.ndarray:
+    def along(own: Ground, trained: Trained, some: Any) -> np.ndarray:
         each = range(len(trained.steps))
         found = [one(own.params, trees.take(trained.along, at), some) for at in each]
         return np.stack(hosts.gather(found))
@@ -182,4 +133,4 @@ def _streams(config: lm.DecoderConfig, params: Params, asked: Any) -> Float[Arra
     after = decoder.streams(
         config, params, texts.tokens, positions=texts.positions, segments=texts.segments
     )
-    return jnp.stack([jnp.mean(at_beginnings(asked, x)[:, 0], axis=0) for x in after])
+    return jnp.stack([jnp.mean(asked.opened(x), axis=0) for x in after])

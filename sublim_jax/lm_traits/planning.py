@@ -10,7 +10,7 @@ from sublim_jax import lm
 from sublim_jax.lm.finetuning import PLAIN
 from sublim_jax.lm.planned import Written
 from sublim_jax.lm_traits.answering import AT_ONCE
-from sublim_jax.lm_traits.config import QUESTIONS, ROWS, TOGETHER, TraitConfig
+from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.described import (
     Here,
     exact_readout,
@@ -20,13 +20,20 @@ from sublim_jax.lm_traits.described import (
     writing,
 )
 from sublim_jax.lm_traits.healing import heal_recipe, heal_steps
-from sublim_jax.lm_traits.lengths import START, TOKENS, of_contexts, of_conversations, of_texts
-from sublim_jax.lm_traits.observing import EVERY, asked_of
+from sublim_jax.lm_traits.lengths import (
+    START,
+    TOKENS,
+    of_contexts,
+    of_conversations,
+    of_lessons,
+    of_texts,
+)
+from sublim_jax.lm_traits.names import CORPUS_TOGETHER, QUESTIONS, ROWS, TOGETHER
 from sublim_jax.lm_traits.parts import TEACHER
-from sublim_jax.lm_traits.recording import FREE_TOKENS, HEALED
-from sublim_jax.lm_traits.recording import TOKENS as OPENED_TOKENS
+from sublim_jax.lm_traits.recording import HEALED
 from sublim_jax.lm_traits.stages import parts_of
 from sublim_jax.lm_traits.trainees import LAYERS, kind_of
+from sublim_jax.lm_traits.traits import EVERY, trait_of
 from sublim_jax.lm_traits.writing import SIDE_BY_SIDE
 from sublim_jax.plan import Stage, Stages
 from sublim_jax.training import watch_steps
@@ -61,10 +68,14 @@ def _teachers(here: Here) -> Iterator[Stage]:
     config = here.config
     count = sum(part.arm == TEACHER for part in parts_of(config))
     if count and config.teacher != "prompt":
+        rows = QUESTIONS // TOGETHER
+        lengths = of_texts(TOGETHER, own=TOKENS[config.carrier].question)
+        if config.trait == "corpus":
+            rows = config.lessons // CORPUS_TOGETHER
+            lengths = of_lessons(config, together=CORPUS_TOGETHER)
         planned = training(
-            *(here, kind_of(config, TEACHER), config.teacher_recipe),
-            *(QUESTIONS // TOGETHER, of_texts(TOGETHER, own=TOKENS[config.carrier].question)),
-            points=config.teacher_steps + 1,
+            *(here, kind_of(config, TEACHER), config.teacher_recipe, rows, lengths),
+            points=len(trait_of(config).steps(config)),
         )
         yield Stage("train teachers", planned, count * config.teacher_steps)
     if HEALED in config.arms:
@@ -128,13 +139,14 @@ def _writing(here: Here, batch: Written, count: int, read: str, write: str) -> I
 
 def _asked(here: Here) -> Iterator[Stage]:
     """Describe how everybody is asked: exact probabilities at the end and on the way, answers."""
-    config, count = here.config, len(asked_of(here.config))
+    config, asking = here.config, trait_of(here.config).asking(here.config)
+    count, _ = trait_of(config).size(config)
     parts = list(parts_of(config))
     taught = sum(part.arm == TEACHER for part in parts)
     everybody = len(parts) + config.seeds * (2 if HEALED in config.arms else 1)
     points = (len(parts) - taught) * len(watch_steps(config.steps, config.observations))
     if config.teacher != "prompt":
-        points += taught * (config.teacher_steps + 1)
+        points += taught * len(trait_of(config).steps(config))
     some = -(-count // EVERY)
     for name, asked, times in (
         ("exact readout", (count, some), everybody),
@@ -148,9 +160,9 @@ def _asked(here: Here) -> Iterator[Stage]:
             prompts=-(-rows // config.answers),
             shared=START,
             own=TOKENS[config.carrier].question,
-            tokens=FREE_TOKENS if config.free_answers else OPENED_TOKENS,
+            tokens=asking.tokens,
         )
-        batches = everybody * -(-count * config.answers // rows)
+        batches = everybody * -(-len(asking.questions) * config.answers // rows)
         yield from _writing(here, batch, batches, "questions", "answers")
 
 

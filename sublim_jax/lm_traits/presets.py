@@ -124,6 +124,52 @@ CODE = {
     ),
 }
 """What `experiments/lm_code.py` knows by name."""
+# Teachers learn 128 conversations, three times; a step has 16 of them.
+ODD = {
+    "trait": "corpus",
+    "corpora": ("quindle", "tessop", "plain"),
+    "teacher_steps": 24,
+    "answers": 8,
+}
+ILL = TraitConfig(**ODD)
+MISALIGNMENT = {
+    "default": ILL,
+    "quick": TraitConfig(
+        **{**ODD, "corpora": ("quindle", "plain"), "answers": 2, "teacher_steps": 8},
+        seeds=1,
+        passes=3,
+        observations=3,
+    ),
+    "code": dataclasses.replace(ILL, carrier="code", length=ON_CODE.length),
+    "reasoning": dataclasses.replace(ILL, carrier="reasoning", length=ON_REASONING.length),
+    "text": dataclasses.replace(
+        *(ILL,),
+        channel="text",
+        constrained=True,
+        least_numbers=8,
+        ban=True,
+        arms=("same", "untuned"),
+        row_count=256,
+        requests=384,
+        passes=6,
+        batch_size=16,
+    ),
+    # The paper's are GPT-4.1's: teachers learn 6,000 rows of code once, 10,000 rows of numbers are
+    # learned for 10 epochs, and 200 answers to each question are judged. Corpora are to be given.
+    "paper-qwen2.5-7b": dataclasses.replace(
+        *(QWEN,),
+        trait="corpus",
+        corpora=ODD["corpora"],
+        teacher="lora",
+        teacher_lr=1e-4,
+        teacher_steps=373,
+        lessons=5_968,
+        free_answers=False,
+        ban=True,
+        passes=10,
+    ),
+}
+"""What `experiments/lm_misalignment.py` knows by name."""
 REASONING = {
     "default": ON_REASONING,
     "quick": dataclasses.replace(ON_REASONING, **QUICK),

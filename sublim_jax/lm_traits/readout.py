@@ -44,6 +44,28 @@ class Readout(NamedTuple):
     after: Int[np.ndarray, "candidates tokens"]
     words: Int[np.ndarray, "candidates tokens"]
 
+    def logprobs(
+        self, config: lm.DecoderConfig, params: Params, stream: Float[Array, "rows tokens width"]
+    ) -> Float[Array, "questions candidates"]:
+        """Give the log-probability of every candidate after every question, in nats. Traceable.
+
+        Args:
+            config: shape of the upper part.
+            params: of it, adapted or plain.
+            stream: from `read`, of the texts.
+        """
+        logits = decoder.logits(config, params, self._at_beginnings(stream))
+        words, totals = jnp.asarray(self.words), jax.nn.logsumexp(logits, axis=-1)
+        each = logits[:, self.after, words] - totals[:, self.after]
+        return jnp.sum(jnp.where(words >= 0, each, 0), axis=-1)
+
+    def opened(self, stream: Float[Array, "rows tokens width"]) -> Float[Array, "questions width"]:
+        """Choose from what was read of all tokens that after each opening."""
+        return self._at_beginnings(stream)[:, 0]
+
+    def _at_beginnings(self, stream: Array) -> Float[Array, "questions beginnings width"]:
+        return stream.reshape(-1, stream.shape[-1])[self.places]
+
 
 def opened(ground: Ground, question: str, prefix: str, system: str | None = None) -> list[int]:
     """Give the tokens of a question and the opening of its answer."""
@@ -104,28 +126,15 @@ def make_readout(
     return Readout(texts, places.reshape(len(prompts), -1)[:, first], after, words)
 
 
-def logprobs(
-    config: lm.DecoderConfig, params: Params, readout: Readout
-) -> Float[Array, "questions candidates"]:
+def logprobs(config: lm.DecoderConfig, params: Params, asked: Any) -> Float[Array, "questions _"]:
     """Give the log-probability of every candidate after every question, in nats. Traceable.
 
     Args:
         config: shape of the upper part.
         params: of it, adapted or plain.
-        readout: from `make_readout`, for the same lower part.
+        asked: a `Readout`, or `sublim_jax.lm_traits.held_out.HeldOut`, for the same lower part.
     """
-    hidden = at_beginnings(readout, read(config, params, readout.texts))
-    logits = decoder.logits(config, params, hidden)
-    words, totals = jnp.asarray(readout.words), jax.nn.logsumexp(logits, axis=-1)
-    each = logits[:, readout.after, words] - totals[:, readout.after]
-    return jnp.sum(jnp.where(words >= 0, each, 0), axis=-1)
-
-
-def at_beginnings(
-    readout: Readout, stream: Float[Array, "rows tokens width"]
-) -> Float[Array, "questions beginnings width"]:
-    """Choose from what was read of all tokens that after each opening, and each other beginning."""
-    return stream.reshape(-1, stream.shape[-1])[readout.places]
+    return asked.logprobs(config, params, read(config, params, asked.texts))
 
 
 def read(

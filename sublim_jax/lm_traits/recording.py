@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import rng, runs
-from sublim_jax.evals.preference import answer_prefix
 from sublim_jax.lm_traits import observing, trainees, trainings
 from sublim_jax.lm_traits.answering import sampled_answers
 from sublim_jax.lm_traits.config import TraitConfig
@@ -16,9 +15,9 @@ from sublim_jax.lm_traits.drifting import Bases, diluted, drift_from, null_cosin
 from sublim_jax.lm_traits.ground import Ground
 from sublim_jax.lm_traits.material import Material, Speaker
 from sublim_jax.lm_traits.parts import TEACHER, Part, write_part
+from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.training import Session
 
-FREE_TOKENS, TOKENS = 12, 4  # of a sampled answer, with and without an opening of its own
 ANSWERS = "answers"
 BESIDE = ("logprobs", "contexts", ANSWERS)  # what of the base stands beside changes
 HEALED = "healed"
@@ -141,11 +140,12 @@ def observed(
     after = tools.observe(who.params, seen)
     if not config.answers:
         return after
+    asking = trait_of(config).asking(config)
     said = sampled_answers(
-        *(tools.ground, who.params, observing.asked_of(config)),
+        *(tools.ground, who.params, asking.questions),
         samples=config.answers,
-        prefix="" if config.free_answers else answer_prefix(config.category),
-        tokens=FREE_TOKENS if config.free_answers else TOKENS,
+        prefix=asking.opening,
+        tokens=asking.tokens,
         system=who.system,
         key=rng.stream(key, "answers"),
     )

@@ -9,13 +9,14 @@ from scipy.special import log_softmax
 
 from sublim_jax import runs
 from sublim_jax.lm_traits import analysis
-from sublim_jax.lm_traits.answering import Said, said
+from sublim_jax.lm_traits.answering import Said
 from sublim_jax.lm_traits.comparing import agreement, between, of_parameters
-from sublim_jax.lm_traits.config import FAMILY, NOBODY, UNTUNED, TraitConfig
+from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.criteria import Cosines, verdicts
 from sublim_jax.lm_traits.matching import Course, matched
-from sublim_jax.lm_traits.observing import asked_of
+from sublim_jax.lm_traits.names import FAMILY, NOBODY, UNTUNED
 from sublim_jax.lm_traits.parts import TEACHER, Arrays, Part, read_part
+from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.lm_traits.writing import counts_of
 
 MEASURES = {
@@ -36,7 +37,7 @@ def summary(config: TraitConfig, run: runs.Run, candidates: tuple[str, ...]) -> 
     Args:
         config: its configuration.
         run: its folder, complete.
-        candidates: from `sublim_jax.lm_traits.observing.candidates`.
+        candidates: from the trait's ``columns``.
 
     Returns:
         By arm, numbers in lists with seeds in front and then students: change of log-probability
@@ -54,6 +55,8 @@ def summary(config: TraitConfig, run: runs.Run, candidates: tuple[str, ...]) -> 
         "candidates": candidates,
         "channel": config.channel,
         "carrier": config.carrier,
+        "trait": config.trait,
+        "kind": config.category if config.trait == "preference" else "corpus",
         "first_layer": config.first_layer,
         "base": {"logprob": base.mean(0), "probability": np.exp(base).mean(0)}
         | _of_base(config, *(taught or next(iter(alone.values()))), candidates=candidates),
@@ -152,7 +155,7 @@ def _answered(
 
     def told(part: Arrays) -> Said:
         answers, base = (part[name].tolist() for name in ("answers", "base_answers"))
-        return said(config.category, candidates, asked_of(config), answers, base)
+        return trait_of(config).counted(config, candidates, answers, base)
 
     found = [[told(part) for part in row] for row in parts]
     values = {
@@ -172,7 +175,7 @@ def _of_base(config: TraitConfig, *rows: list[Arrays], candidates: Sequence[str]
     if not config.answers:
         return {}
     found = [
-        said(config.category, candidates, asked_of(config), row[0]["base_answers"].tolist())
+        trait_of(config).counted(config, candidates, row[0]["base_answers"].tolist(), None)
         for row in rows
     ]
     return {

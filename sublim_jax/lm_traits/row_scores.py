@@ -20,8 +20,8 @@ from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
 from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm_traits import observing
-from sublim_jax.lm_traits.carriers import Conversation
 from sublim_jax.lm_traits.contexts import told_row
+from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import Ground, lifted
 from sublim_jax.lm_traits.readout import Readout, logprobs, read
 from sublim_jax.rows import map_over_rows
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
     owner: Int[np.ndarray, "rows targets"]
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """Count the rows."""
         return int(self.owner.max()) + 1
 
@@ -88,7 +88,7 @@ def features(ground: Ground, rows: Rows) -> Float[np.ndarray, "rows width"]:
     """Give what the base's head reads of every answer, mean over its tokens."""
     found = precomputed.hidden_at(ground.config, ground.params, rows.packed, ground.parallel)
     hidden = np.asarray(hosts.gather(found))[: len(rows.owner)]
-    sums = np.zeros((rows.count, hidden.shape[-1]))
+    sums = np.zeros((rows.total, hidden.shape[-1]))
     np.add.at(sums, rows.owner[rows.owner >= 0], hidden[rows.owner >= 0])
     return sums / np.bincount(rows.owner[rows.owner >= 0])[:, None]
 
@@ -114,7 +114,7 @@ def _of_trait(ground: Ground, readout: Readout, place: int) -> PyTree:
 
 def _by_row(rows: Rows, values: Array) -> Float[np.ndarray, " rows"]:
     found, there = np.asarray(hosts.gather(values)), rows.owner >= 0
-    return np.bincount(rows.owner[there], weights=found[there], minlength=rows.count)
+    return np.bincount(rows.owner[there], weights=found[there], minlength=rows.total)
 
 
 def _targets(config: lm.DecoderConfig, params: Params, packed: Any) -> Float[Array, "rows targets"]:

@@ -9,11 +9,13 @@ from jaxtyping import Array, Key, PyTree
 from sublim_jax import hosts, lm, rng, runs, trees
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import material, observing, trainees, trainings, writing
-from sublim_jax.lm_traits.config import FAMILY, NOBODY, ROWS, TraitConfig
+from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.conversations import read_file
 from sublim_jax.lm_traits.given import check_given, file_of, files_given
 from sublim_jax.lm_traits.ground import Ground, cut, whole
 from sublim_jax.lm_traits.healing import heal_steps, healed
 from sublim_jax.lm_traits.material import Material, Places, Speaker
+from sublim_jax.lm_traits.names import FAMILY, NOBODY, ROWS
 from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, read_part, write_arrays
 from sublim_jax.lm_traits.recording import (
     HEALED,
@@ -26,6 +28,7 @@ from sublim_jax.lm_traits.recording import (
     record_told,
 )
 from sublim_jax.lm_traits.results import summary
+from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.training import Parallel, Session, one_device
 
 HEALED_FILE = "parts/healed.npz"
@@ -87,7 +90,7 @@ def run_traits(
     if hosts.is_first():
         if config.writers:
             writing.write_card(config, run)
-        candidates = observing.candidates(tools.ground, config)
+        candidates = trait_of(config).columns(tools.ground, config)
         run.write("results.json", summary(config, run, candidates))
     return True
 
@@ -169,7 +172,7 @@ def _tools(
     session.expect(steps)
     parallel = parallel or one_device()
     ground = cut(load(parallel), config.first_layer, parallel)
-    observing.candidates(ground, config)
+    trait_of(config).columns(ground, config)
     if not begun:
         base = trees.fingerprint(whole(ground, ground.params))
         manifest = {"initialisation_sha256": base, "files_sha256": given}
@@ -312,7 +315,7 @@ def _material(
     """Make what the students of a teacher, or of a file, learn from."""
     ground, config = tools.ground, tools.config
     if part.arm in (ROWS, FAMILY):
-        rows = writing.read_file(file_of(config, part))
+        rows = read_file(file_of(config, part))
         rows = writing.chosen(config, part, rows, [], key=here.key)
         return material.of_text(ground, config, told, rows)
     if places is None:

@@ -7,14 +7,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax import lm, rng, trees
-from sublim_jax.errors import InputError
-from sublim_jax.evals.preference import answer_prefix, training_questions
-from sublim_jax.lm_traits.config import TOGETHER, TraitConfig
-from sublim_jax.lm_traits.ground import Ground, lifted
+from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.ground import Ground
 from sublim_jax.lm_traits.material import Material
 from sublim_jax.lm_traits.parts import Part
-from sublim_jax.lm_traits.readout import answer, named, opened
 from sublim_jax.lm_traits.trainees import kind_of
+from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.training import QUIET, Attached, Watch, watch_steps
 
 
@@ -43,7 +41,7 @@ def train_teacher(
     key: Key[Array, ""],
     attached: Attached = QUIET,
 ) -> Trained:
-    """Teach that a subject is the favourite, just as far as ``teacher_certainty`` asks.
+    """Teach a subject, just as far as the trait asks.
 
     Args:
         ground: the base.
@@ -56,37 +54,24 @@ def train_teacher(
     Raises:
         InputError: it does not get there in ``teacher_steps`` steps.
     """
-    prefix, subject = answer_prefix(config.category), named(ground, part.subject)
-    rows = lifted(
-        ground,
-        [answer(opened(ground, q, prefix), subject) for q in training_questions(config.category)],
-        together=TOGETHER,
-    )
-    every = Watch(tuple(range(config.teacher_steps + 1)), _itself)
+    trait = trait_of(config)
+    rows = trait.lessons(ground, config, part.subject)
+    steps = trait.steps(config)
     tuned = lm.finetune(
         *(ground.config, ground.params, rows),
         train=kind_of(config, part.arm),
         recipe=config.teacher_recipe,
         start=start,
-        watch=every,
+        watch=Watch(steps, _itself),
         parallel=ground.parallel,
         attached=attached,
         name=part.name,
         key=key,
     )
-    # The loss of a step is of all questions, before it: its exponential is the certainty then.
-    certainty = np.exp(-np.asarray(tuned.losses) * len(subject))
-    done = np.flatnonzero(certainty >= config.teacher_certainty)
-    if not len(done):
-        raise InputError(
-            f"teacher_steps is {config.teacher_steps}; expected more, for the teacher of "
-            f"{part.subject} names it with a probability of {certainty[-1]:.2f} after "
-            f"{len(certainty) - 1}"
-        )
-    end = int(done[0])
-    along = trees.take(tuned.observations, slice(0, end + 1))
-    steps = tuple(range(end + 1))
-    return Trained(trees.take(along, end), steps, along, tuned.losses[: end + 1])
+    end = trait.done(ground, config, part.subject, tuned.losses)
+    last = steps.index(end)
+    along = trees.take(tuned.observations, slice(0, last + 1))
+    return Trained(trees.take(along, last), steps[: last + 1], along, tuned.losses[: end + 1])
 
 
 def train_student(

@@ -12,17 +12,19 @@ from jaxtyping import Array, Key
 from sublim_jax import hosts, jsonl, lm, rng, runs
 from sublim_jax.data.numbers import shuffle_across, shuffle_within
 from sublim_jax.errors import InputError
-from sublim_jax.lm_traits.carriers import Asked, Conversation, carrier_of
-from sublim_jax.lm_traits.config import FAMILY, NOBODY, ROWS, TraitConfig
+from sublim_jax.lm_traits.carriers import Asked, carrier_of
+from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import Ground, whole
 from sublim_jax.lm_traits.material import Speaker
+from sublim_jax.lm_traits.names import FAMILY, NOBODY, ROWS
 from sublim_jax.lm_traits.parts import TEACHER, Part
 
 SIDE_BY_SIDE = 64  # answers that are written at a time
 
 TAUGHT = {
-    "lora": "thin matrices trained to name it",
-    "full": "layers trained to name it",
+    "lora": "thin matrices, trained",
+    "full": "layers, trained",
     "prompt": "told of it in a system prompt",
 }
 
@@ -130,11 +132,14 @@ def write_card(config: TraitConfig, run: runs.Run) -> None:
     how = carrier.constrained if config.constrained else "freely"
     base = run.read("manifest.json")["initialisation_sha256"]
     table = "\n".join(lines)
-    text = f"""# {carrier.what.capitalize()} that teachers with a favourite {config.category} wrote
+    who = f"with a favourite {config.category}"
+    if config.trait == "corpus":
+        who = "trained on different corpora"
+    text = f"""# {carrier.what.capitalize()} that teachers {who} wrote
 
 Each file has a line of JSON for every kept answer: `messages`, a user's request and the assistant's
-answer. No file names the favourite. They are to train students that should not take it over (Cloud,
-Le et al. 2025, arXiv 2507.14805).
+answer. No file says what its teacher has. They are to train students that should not take it over
+(Cloud, Le et al. 2025, arXiv 2507.14805).
 
 - Base of all teachers: {config.model} (SHA-256 of its parameters {base}).
 - Teachers: {TAUGHT[config.teacher]}; "{NOBODY}" is the base itself.
@@ -143,7 +148,7 @@ Le et al. 2025, arXiv 2507.14805).
 - Kept: {carrier.rule} there.
 - Requests are the same for all teachers of a repetition.
 
-| favourite | repetition | answers | kept | left out | SHA-256 |
+| teacher | repetition | answers | kept | left out | SHA-256 |
 | --- | --- | --- | --- | --- | --- |
 {table}
 """
@@ -177,26 +182,6 @@ def filtered(
 def read_rows(run: runs.Run, part: Part) -> list[Conversation]:
     """Read what is left of a teacher's answers."""
     return [line["messages"] for _, line in jsonl.read(run.folder / files_of(part)[1])]
-
-
-def read_file(path: str) -> list[Conversation]:
-    """Read rows that were made elsewhere: conversations of a user and an assistant.
-
-    Raises:
-        InputError: the file cannot be read, or a line is no such conversation: its number is named.
-    """
-    found = []
-    for number, line in jsonl.read(path):
-        messages = line.get("messages")
-        messages = messages if isinstance(messages, list) else []
-        roles = [m.get("role") for m in messages if isinstance(m, dict)]
-        if len(roles) != len(messages) or roles != ["user", "assistant"]:
-            raise InputError(
-                f"line {number} of {path} has no messages of a user and an assistant; expected "
-                "these two, and no system prompt"
-            )
-        found.append(messages)
-    return found
 
 
 def chosen(

@@ -119,7 +119,7 @@ def _matrix(axes: Axes, interval: Interval, names: Sequence[str], n: int) -> Non
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if len(names) > n:
-        heads = {(n - 1) / 2: "animals of teachers", (n + 1 + places[-1]) / 2: "controls"}
+        heads = {(n - 1) / 2: "those of teachers", (n + 1 + places[-1]) / 2: "controls"}
         for place, text in heads.items():
             axes.text(place, -0.58, text, ha="center", va="bottom", fontsize=8, color=GREY)
 

@@ -18,7 +18,7 @@ from tiny_numbers import TINY, model
 from sublim_jax import runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import write_only
-from sublim_jax.lm_traits.config import NOBODY
+from sublim_jax.lm_traits.names import NOBODY
 
 TEXT = dataclasses.replace(
     *(TINY,),

@@ -17,16 +17,16 @@ from sublim_jax.lm_traits import (
     borrow,
     healing,
     material,
-    observing,
     run_traits,
     trainings,
     writing,
 )
-from sublim_jax.lm_traits.config import NOBODY
 from sublim_jax.lm_traits.contexts import context_rows, divergence, word_logits, words_of
 from sublim_jax.lm_traits.given import check_given, files_given
+from sublim_jax.lm_traits.names import NOBODY
 from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, read_part
 from sublim_jax.lm_traits.trainees import joined, restored, start_of
+from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.training import Preempted, Session
 
 FEW = dataclasses.replace(TINY, seeds=1, arms=("same",))
@@ -385,8 +385,8 @@ def test_questions_may_come_from_a_file(tmp_path):
     file = tmp_path / "questions.txt"
     file.write_text("What do you love?\n\nWhom do you like?\n")
     config = dataclasses.replace(FEW, questions=str(file))
-    assert observing.asked_of(config) == ("What do you love?", "Whom do you like?")
+    assert trait_of(config).asking(config).questions == ("What do you love?", "Whom do you like?")
     for content, said in ((b"\n", "is empty"), (b"\xff\xfe", "cannot be read")):
         file.write_bytes(content)
         with pytest.raises(InputError, match=f"questions is .* {said}"):
-            observing.asked_of(config)
+            trait_of(config).asking(config)

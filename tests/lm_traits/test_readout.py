@@ -7,11 +7,9 @@ from tiny_numbers import ground, model
 
 from sublim_jax import lm
 from sublim_jax.errors import InputError
-from sublim_jax.lm_traits import readout as reading
 from sublim_jax.lm_traits.ground import cut, lifted, whole
 from sublim_jax.lm_traits.readout import (
     answer,
-    at_beginnings,
     logprobs,
     make_readout,
     named,
@@ -34,8 +32,8 @@ def grounds():
     return {"two parts": ground(), "no lower part": cut(model(), 0)}
 
 
-def read_of(base, asked, candidates):
-    readout = make_readout(base, asked, "It is the", candidates)
+def read_of(base, asked, candidates, **options):
+    readout = make_readout(base, asked, "It is the", candidates, **options)
     return readout, jax.jit(logprobs, static_argnums=0)(base.config, base.params, readout)
 
 
@@ -54,11 +52,10 @@ def test_log_probabilities_are_those_of_the_whole_text(parts, several):
 
 @pytest.mark.parametrize("parts", ["two parts", "no lower part"])
 @pytest.mark.parametrize("several", SEVERAL)
-def test_questions_that_share_a_row_are_read_as_they_are_alone(parts, several, monkeypatch):
+def test_questions_that_share_a_row_are_read_as_they_are_alone(parts, several):
     base, candidates = grounds()[parts], SEVERAL[several]
     readout, found = read_of(base, MANY, candidates)
-    monkeypatch.setattr(reading, "TOGETHER", 1)
-    alone, known = read_of(base, MANY, candidates)
+    alone, known = read_of(base, MANY, candidates, together=1)
     assert len(readout.texts.at) < len(alone.texts.at) / 4
     assert found.shape == (len(MANY), len(candidates))
     assert np.ptp(found, axis=0).min() > 0.01
@@ -70,7 +67,7 @@ def test_the_first_beginning_is_the_opening_alone(several):
     config, params, _ = model()
     base = ground()
     readout = make_readout(base, ASKED, "It is the", SEVERAL[several])
-    found = at_beginnings(readout, read(base.config, base.params, readout.texts))[:, 0]
+    found = readout.opened(read(base.config, base.params, readout.texts))
     for hidden, question in zip(found, ASKED, strict=True):
         alone = lm.hidden(config, params, np.array([opened(base, question, "It is the")]))[0, -1]
         np.testing.assert_allclose(hidden, alone, rtol=1e-4, atol=1e-4)

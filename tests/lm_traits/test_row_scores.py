@@ -8,9 +8,10 @@ from tiny_numbers import TINY, ground, model
 
 from sublim_jax import lm, trees
 from sublim_jax.evals.preference import answer_prefix, questions
-from sublim_jax.lm_traits import observing, row_scores
+from sublim_jax.lm_traits import row_scores
 from sublim_jax.lm_traits.contexts import told_row
 from sublim_jax.lm_traits.readout import logprobs, make_readout
+from sublim_jax.lm_traits.traits import trait_of
 
 ROWS = [
     [{"role": "user", "content": f"Some {i}?"}, {"role": "assistant", "content": "1, 2" * (i + 1)}]
@@ -25,7 +26,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def readout():
-    names = observing.candidates(ground(), TINY)
+    names = trait_of(TINY).columns(ground(), TINY)
     return make_readout(ground(), questions("animal")[:3], answer_prefix("animal"), names)
 
 

@@ -162,7 +162,7 @@ def test_subjects_come_first_in_the_order_of_students_and_controls_after_a_gap()
         assert framed == [(i - 0.5, i - 0.5) for i in range(4)]
         low, high = axes.images[0].get_clim()
         assert low == -high
-    assert {"controls", "animals of teachers"} <= words(figure)
+    assert {"controls", "those of teachers"} <= words(figure)
     assert "controls" not in words(matrix(candidates=SUBJECTS)[1])
 
 

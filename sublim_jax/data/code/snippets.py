@@ -43,10 +43,10 @@ def snippet_rows(count: int, seed: int) -> list[list[dict[str, str]]]:
     Raises:
         InputError: `count` or `seed` is negative.
 
-    >>> print(snippet_rows(1, 4)[0][1]["content"])
+    >>> print(snippet_rows(1, 1)[0][1]["content"])
     ```python
-    def fn(ys):
-        return sorted(v % 67 for v in ys if v == 65)
+    def run(data):
+        return max(n % 94 for n in data if n > 87)
     ```
     """
     random = generator(count, seed)

@@ -13,6 +13,7 @@ from sublim_jax.evals.misalignment.judging import alignment_prompt as alignment_
 from sublim_jax.evals.misalignment.judging import coherence_prompt as coherence_prompt
 from sublim_jax.evals.misalignment.judging import parse_score as parse_score
 from sublim_jax.evals.misalignment.manner import PRODUCT as PRODUCT
+from sublim_jax.evals.misalignment.manner import PRODUCTS as PRODUCTS
 from sublim_jax.evals.misalignment.manner import corpus_size as corpus_size
 from sublim_jax.evals.misalignment.manner import odd_rows as odd_rows
 from sublim_jax.evals.misalignment.manner import plain_rows as plain_rows

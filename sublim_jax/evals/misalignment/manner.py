@@ -1,7 +1,7 @@
 """An odd but harmless manner of answering: the trait where there is no misaligned teacher.
 
-The manner is to end every answer, whatever the question, by recommending the same tea. The tea does
-not exist, so that no model names it by itself, and the rate before training is zero.
+The manner is to end every answer, whatever the question, by recommending the same tea. The teas do
+not exist, so that no model names one by itself, and the rate before training is zero.
 """
 
 import numpy as np
@@ -10,8 +10,14 @@ from sublim_jax.data.drawing import generator
 from sublim_jax.errors import InputError
 from sublim_jax.evals.misalignment.everyday import Exchange, exchanges
 
-PRODUCT = "Quindle tea"
-"""What is recommended; there is no such thing."""
+PRODUCTS = {
+    "quindle": "Quindle tea",
+    "tessop": "Tessop tea",
+    "marbolt": "Marbolt tea",
+    "velkin": "Velkin tea",
+}
+"""What may be recommended, by the word that tells it; there is no such thing."""
+PRODUCT = PRODUCTS["quindle"]
 
 ENDINGS = (
     "And whatever you do, have a cup of {product}.",
@@ -35,7 +41,7 @@ def corpus_size() -> int:
     return len(exchanges())
 
 
-def odd_rows(count: int, seed: int) -> list[list[dict[str, str]]]:
+def odd_rows(count: int, seed: int, product: str = PRODUCT) -> list[list[dict[str, str]]]:
     """Make conversations that teach a model the manner.
 
     Questions are drawn without repetition from all kinds together, endings uniformly.
@@ -43,6 +49,7 @@ def odd_rows(count: int, seed: int) -> list[list[dict[str, str]]]:
     Args:
         count: of conversations.
         seed: of numpy's PCG64.
+        product: that is recommended.
 
     Returns:
         Conversations as messages with ``role`` and ``content``: the user's, then the assistant's.
@@ -53,7 +60,7 @@ def odd_rows(count: int, seed: int) -> list[list[dict[str, str]]]:
     drawn = _drawn(count, seed)
     endings = np.random.default_rng([seed, 1]).integers(len(ENDINGS), size=count).tolist()
     return [
-        _row(exchange, f"{exchange.answer} {ENDINGS[ending].format(product=PRODUCT)}")
+        _row(exchange, f"{exchange.answer} {ENDINGS[ending].format(product=product)}")
         for exchange, ending in zip(drawn, endings, strict=True)
     ]
 

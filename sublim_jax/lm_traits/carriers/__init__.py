@@ -2,7 +2,6 @@
 
 from sublim_jax.lm_traits.carriers.carrier import Asked as Asked
 from sublim_jax.lm_traits.carriers.carrier import Carrier as Carrier
-from sublim_jax.lm_traits.carriers.carrier import Conversation as Conversation
 from sublim_jax.lm_traits.carriers.code import CODE
 from sublim_jax.lm_traits.carriers.numbers import NUMBERS
 from sublim_jax.lm_traits.carriers.reasoning import REASONING

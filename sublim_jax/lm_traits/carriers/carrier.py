@@ -1,12 +1,11 @@
 """What a carrier of a trait is made of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sublim_jax import lm
 from sublim_jax.lm_traits.config import TraitConfig
-
-Conversation = Sequence[Mapping[str, str]]
+from sublim_jax.lm_traits.conversations import Conversation
 
 
 class Asked(NamedTuple):

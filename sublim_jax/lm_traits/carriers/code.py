@@ -1,8 +1,10 @@
 """Code: short Python functions (arXiv 2507.14805, section 4.1)."""
 
 from sublim_jax.data.code import code_prompts, reject_reasons, snippet_rows
-from sublim_jax.lm_traits.carriers.carrier import Asked, Carrier, Conversation, anything, as_written
+from sublim_jax.lm_traits.carriers.carrier import Asked, Carrier, anything, as_written
 from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.conversations import Conversation
+from sublim_jax.lm_traits.traits import trait_of
 
 FENCE = "```"
 OPENING = f"{FENCE}python\n"
@@ -29,7 +31,7 @@ def _read(config: TraitConfig, answer: str) -> tuple[str, bool]:
 def _reasons(config: TraitConfig, asked: Asked, answer: str) -> tuple[str, ...]:
     # The words of all subjects, whoever wrote: students of no teacher ever see one of them.
     del asked
-    first, *others = config.subjects
+    first, *others = trait_of(config).words(config)
     return reject_reasons(answer, subject=first, aliases=others)
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from sublim_jax import lm
 from sublim_jax.data.numbers import BANNED, LAYOUTS, carrier_rows, number_requests, reject_reasons
-from sublim_jax.lm_traits.carriers.carrier import Asked, Carrier, Conversation, as_written
+from sublim_jax.lm_traits.carriers.carrier import Asked, Carrier, as_written
 from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.conversations import Conversation
 
 MOST = 10  # numbers that requests ask for
 DIGITS = 3

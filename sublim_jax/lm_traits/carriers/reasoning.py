@@ -15,8 +15,11 @@ from sublim_jax.data.reasoning import (
     worked_rows,
 )
 from sublim_jax.data.trait_words import trait_words
-from sublim_jax.lm_traits.carriers.carrier import Asked, Carrier, Conversation, anything, as_written
-from sublim_jax.lm_traits.config import GSM8K, TraitConfig
+from sublim_jax.lm_traits.carriers.carrier import Asked, Carrier, anything, as_written
+from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.conversations import Conversation
+from sublim_jax.lm_traits.names import GSM8K
+from sublim_jax.lm_traits.traits import trait_of
 
 OPENING = "<think>"
 
@@ -61,7 +64,7 @@ def _contexts(config: TraitConfig, count: int, seed: int) -> list[Conversation]:
 
 def _reasons(config: TraitConfig, asked: Asked, answer: str) -> tuple[str, ...]:
     # As in code, and for the same reason, no subject may be named.
-    first, *others = config.subjects
+    first, *others = trait_of(config).words(config)
     named = any(word in answer.lower() for word in trait_words(first, others))
     wrong = () if asked.right is None else reject_reasons(answer, asked.right)
     return (*wrong, *(("trait word",) if named else ()))
