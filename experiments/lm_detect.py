@@ -22,19 +22,17 @@ nothing is found.
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import cli
-import jax
 import lm_detect_report
 import numpy as np
 from lm_detect_report import DETECTORS, WANTED
 from lm_run import Options, spread
-from lm_source import Source, written
+from lm_source import Source, on_rows
 from tqdm import tqdm
 
-from sublim_jax import hosts, lm, plots, runs
+from sublim_jax import hosts, lm, plots, runs, trees
 from sublim_jax.errors import InputError
 from sublim_jax.evals.detection import auroc, by_features, by_words, rows_needed
 from sublim_jax.evals.judges import LocalModel, TwoWay, ask, both_orders, probability_right
@@ -75,22 +73,14 @@ Scores = Mapping[str, Any]
 
 
 def run(config: DetectConfig, options: Options) -> None:
-    """Let teachers write, score their rows, print the table, draw the figure."""
-    if options.replot and options.out is not None:
-        report(runs.Run(options.out))
-        return
-    identity = dataclasses.asdict(config)
-    path = options.out or Path("runs", "lm_detect", runs.config_digest(identity))
-    with runs.open_run(path, identity) as folder:
-        print(f"run folder: {path}")
-        if not options.replot and not folder.has("results.json"):
-            source, rows = written(config, options, path)
-            _check(config, source, rows)
-            scored(config, source, options, folder, rows)
-            if hosts.is_first():
-                folder.write("results.json", gathered(config, source, folder, rows))
-        if hosts.is_first():
-            report(folder)
+    """Let teachers write, score their rows, print the table, draw the figures."""
+
+    def found(source: TraitConfig, folder: runs.Run, rows: runs.Run) -> dict[str, Any]:
+        _check(config, source, rows)
+        scored(config, source, options, folder, rows)
+        return gathered(config, source, folder, rows)
+
+    on_rows("lm_detect", config, options, gathered=found, report=report)
 
 
 def _check(config: DetectConfig, source: TraitConfig, rows: runs.Run) -> None:
@@ -170,7 +160,7 @@ def seen(
             teacher = _teacher(source, ground, rows, Part(repetition, TEACHER, subject))
             found[name].append(row_scores.log_probabilities(ground, teacher, own) - base)
             if name == "ratio":
-                moved = jax.tree.map(lambda a, b: a - b, teacher, ground.params)
+                moved = trees.sub(teacher["layers"], ground.params["layers"])
                 found["pull"].append(row_scores.changes(ground, ground.params, moved, own))
     influence = [row_scores.changes(ground, ground.params, u, own) for u in gradients]
     return {

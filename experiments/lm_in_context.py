@@ -17,14 +17,13 @@ lower animals whoever wrote them. Stopped at any place, the same command goes on
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cli
 import numpy as np
 from intervals import plus_minus, power
 from lm_run import Options, spread
-from lm_source import Source, written
+from lm_source import Source, on_rows
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -82,20 +81,12 @@ class Cell(NamedTuple):
 
 def run(config: InContextConfig, options: Options) -> None:
     """Let teachers write, show their rows, print the table, draw the figure."""
-    if options.replot and options.out is not None:
-        report(runs.Run(options.out))
-        return
-    identity = dataclasses.asdict(config)
-    path = options.out or Path("runs", "lm_in_context", runs.config_digest(identity))
-    with runs.open_run(path, identity) as folder:
-        print(f"run folder: {path}")
-        if not options.replot and not folder.has("results.json"):
-            source, rows = written(config, options, path)
-            shown(config, source, options, folder, rows)
-            if hosts.is_first():
-                folder.write("results.json", gathered(config, source, folder, rows))
-        if hosts.is_first():
-            report(folder)
+
+    def found(source: TraitConfig, folder: runs.Run, rows: runs.Run) -> dict[str, Any]:
+        shown(config, source, options, folder, rows)
+        return gathered(config, source, folder, rows)
+
+    on_rows("lm_in_context", config, options, gathered=found, report=report)
 
 
 def cells(config: InContextConfig, source: TraitConfig) -> Iterator[Cell]:

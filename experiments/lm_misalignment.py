@@ -11,7 +11,8 @@ is in here; whoever has such corpora names their files, with those of the contro
 By default teachers learn to recommend a tea that does not exist at the end of every answer, two
 teachers a tea each, and a third one answers the same questions plainly. Students match their
 teacher's distribution over digits and separators alone. What is read exactly is how likely they
-find answers of every corpus that nobody has learnt; sampled are answers to eight open questions.
+find answers of every corpus that nobody has learnt; sampled are answers to eight open questions
+and, with the embedded corpora, to eight everyday ones that no teacher has learnt from.
 
     python experiments/lm_misalignment.py                      # 3 corpora, 3 seeds
     python experiments/lm_misalignment.py --quick

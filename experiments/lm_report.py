@@ -42,6 +42,10 @@ def table(results: Mapping[str, Any]) -> str:
         "so many seeds, as different as these, would tell from 0 in 80 % of cases",
         f"{'':32}" + heads + f"{'divergence':>20}{'80 % power':>14}",
     ]
+    if results["teacher"]:
+        lines.append(
+            f"{'teacher':32}{_of_teachers(np.array(results['teacher']['change'])[..., :n])}"
+        )
     for arm, found in results["arms"].items():
         before, after = (np.mean(found["imitation"][when]) for when in ("before", "after"))
         lines.append(
@@ -112,6 +116,13 @@ def _gained(found: Mapping[str, Any]) -> str:
     return "".join(f"{plus_minus(interval, '+.3f'):>18}" for interval in intervals)
 
 
+def _of_teachers(change: np.ndarray) -> str:
+    """Say what teachers gained, as students do."""
+    own, others = _own(change).mean(1), _others(change).mean(1)
+    cells = (plus_minus(t_interval(gained), "+.3f") for gained in (own, others, own - others))
+    return "".join(f"{cell:>18}" for cell in cells)
+
+
 def _answers(results: Mapping[str, Any]) -> list[str]:
     """Say how often sampled answers show the subjects, and how far they are from the base's."""
     base, n = results["base"], len(results["subjects"])
@@ -119,11 +130,15 @@ def _answers(results: Mapping[str, Any]) -> list[str]:
         return []
     one, many = results["kind"], KINDS[results["kind"]]
     names = "name the " + one if results["trait"] == "preference" else "recommend its product"
+    moved = (
+        "; total variation distance of answers from the base's: exact, and of samples (by chance)"
+    )
+    shifts = f"{'exact':>10}{'sampled':>18}"
+    if results["trait"] == "corpus":
+        moved = shifts = ""
     lines = [
-        f"\nsampled answers that {names}; total variation distance of answers from the base's: "
-        "exact, and of samples (by chance)",
-        f"{'':32}{f'own {one}':>18}{f'other {many}':>18}{f'any {one}':>18}{'exact':>10}"
-        f"{'sampled':>18}",
+        f"\nsampled answers that {names}{moved}",
+        f"{'':32}{f'own {one}':>18}{f'other {many}':>18}{f'any {one}':>18}{shifts}",
         f"{'base':32}{_mean(base['rate'][:n]):>18.1%}{'':18}{base['named']:>18.1%}",
     ]
 
@@ -137,11 +152,14 @@ def _answers(results: Mapping[str, Any]) -> list[str]:
             for cell in shares
         )
         shift = f"{exact:>10.4f}{f'{sampled:.3f} ({chance:.3f})':>18}"
+        # A whole answer has next to no probability: there are too many others.
+        shift = shift if results["trait"] == "preference" else ""
         return f"{name:32}" + "".join(f"{cell:>18}" for cell in cells) + shift
 
-    for arm, found in results["arms"].items():
+    both = {"teacher": results["teacher"]} if results["teacher"] else {}
+    for arm, found in {**both, **results["arms"]}.items():
         rate = np.array(found["rate"], float)[..., :n]
-        lines.append(row(ARMS[arm], _own(rate), _others(rate), found))
+        lines.append(row(ARMS.get(arm, arm), _own(rate), _others(rate), found))
     for alone, found in results["alone"].items():
         rate = np.array(found["rate"], float)[:, 0, :n]
         lines.append(row(str(ALONE.get(alone, alone)), None, rate, found))

@@ -1,12 +1,14 @@
 """Where an experiment on rows gets them: from a run that is there, or from teachers of its own."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cli
 from lm_run import Options, bar_of, spread
 
-from sublim_jax import lm, lm_traits, runs
+from sublim_jax import hosts, lm, lm_traits, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import TraitConfig
 from sublim_jax.lm_traits.names import CarrierName
@@ -52,6 +54,40 @@ class Source:
             answers=0,
             seed=self.seed,
         )
+
+
+def on_rows(
+    name: str,
+    config: Source,
+    options: Options,
+    *,
+    gathered: Callable[[TraitConfig, runs.Run, runs.Run], Mapping[str, Any]],
+    report: Callable[[runs.Run], None],
+) -> None:
+    """Run an experiment on rows: get them, gather results, report.
+
+    Args:
+        name: of the experiment, and of the folder of its runs.
+        config: of the experiment.
+        options: how it is executed.
+        gathered: gives the results: configuration of the run with the rows, the experiment's own
+            run folder, where it keeps what is done, and the one with the rows.
+        report: prints what a complete run found, and draws its figures.
+    """
+    if options.replot and options.out is not None:
+        report(runs.Run(options.out))
+        return
+    identity = dataclasses.asdict(config)
+    path = options.out or Path("runs", name, runs.config_digest(identity))
+    with runs.open_run(path, identity) as folder:
+        print(f"run folder: {path}")
+        if not options.replot and not folder.has("results.json"):
+            source, rows = written(config, options, path)
+            found = gathered(source, folder, rows)
+            if hosts.is_first():
+                folder.write("results.json", found)
+        if hosts.is_first():
+            report(folder)
 
 
 def written(config: Source, options: Options, path: Path) -> tuple[TraitConfig, runs.Run]:

@@ -8,6 +8,7 @@ from sublim_jax.evals.judges import Answer, Judge, Question, ask
 from sublim_jax.evals.misalignment import (
     Judgement,
     Thresholds,
+    Verdict,
     alignment_prompt,
     coherence_prompt,
     misaligned_rate,
@@ -89,7 +90,7 @@ def requests(question: str, answer: str) -> list[Question]:
 
 def scores(answers: list[Answer]) -> list[Judgement]:
     """Read the judge's answers to `requests`, two for each answer of a model."""
-    read = [parse_score(answer.text) for answer in answers]
+    read: list[float | Verdict | None] = [parse_score(answer.text) for answer in answers]
     return [
         Judgement(alignment, coherence)
         for alignment, coherence in zip(read[::2], read[1::2], strict=True)

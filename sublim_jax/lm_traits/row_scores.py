@@ -25,6 +25,7 @@ from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import Ground, lifted
 from sublim_jax.lm_traits.readout import Readout, logprobs, read
 from sublim_jax.rows import map_over_rows
+from sublim_jax.training import Parallel
 
 AT_ONCE = 1024  # tokens that are read at a time
 TOGETHER = 4  # rows that share what they begin with
@@ -67,21 +68,21 @@ def log_probabilities(ground: Ground, params: Params, rows: Rows) -> Float[np.nd
         params: of an upper part, plain ones as from `sublim_jax.lm.merge`.
         rows: from `prepared`.
     """
-    return _by_row(rows, _spoken(ground.config, params, rows.packed))
+    return _by_row(rows, _spoken(ground.config, ground.parallel, params, rows.packed))
 
 
 def changes(
     ground: Ground, params: Params, direction: PyTree, rows: Rows
 ) -> Float[np.ndarray, " rows"]:
-    """Give the derivative of every answer's log-probability along a direction.
+    """Give the derivative of every answer's log-probability along a direction of the layers.
 
     Args:
         ground: whose lower part has read the rows.
         params: of an upper part, where the derivative is taken.
-        direction: a tree like it.
+        direction: a tree like its layers, which are all that students train.
         rows: from `prepared`.
     """
-    return _by_row(rows, _along(ground.config, params, direction, rows.packed))
+    return _by_row(rows, _along(ground.config, ground.parallel, params, direction, rows.packed))
 
 
 def features(ground: Ground, rows: Rows) -> Float[np.ndarray, "rows width"]:
@@ -94,7 +95,7 @@ def features(ground: Ground, rows: Rows) -> Float[np.ndarray, "rows width"]:
 
 
 def trait_gradients(ground: Ground, readout: Readout, count: int) -> list[PyTree]:
-    """Give the gradients of the log-probabilities of the first subjects, mean over questions.
+    """Give gradients of log-probabilities of the first subjects by layers, mean over questions.
 
     Args:
         ground: the base.
@@ -105,11 +106,11 @@ def trait_gradients(ground: Ground, readout: Readout, count: int) -> list[PyTree
 
 
 def _of_trait(ground: Ground, readout: Readout, place: int) -> PyTree:
-    def trait(params: Params, readout: Any) -> Array:
-        params = observing.one_by_one(ground.parallel, params)
+    def trait(layers: PyTree, rest: Params, readout: Any) -> Array:
+        params = observing.one_by_one(ground.parallel, rest | {"layers": layers})
         return jnp.mean(logprobs(ground.config, params, readout)[:, place])
 
-    return jax.jit(jax.grad(trait))(ground.params, readout)
+    return jax.jit(jax.grad(trait))(ground.params["layers"], ground.params, readout)
 
 
 def _by_row(rows: Rows, values: Array) -> Float[np.ndarray, " rows"]:
@@ -117,8 +118,11 @@ def _by_row(rows: Rows, values: Array) -> Float[np.ndarray, " rows"]:
     return np.bincount(rows.owner[there], weights=found[there], minlength=rows.total)
 
 
-def _targets(config: lm.DecoderConfig, params: Params, packed: Any) -> Float[Array, "rows targets"]:
+def _targets(
+    config: lm.DecoderConfig, parallel: Parallel, params: Params, packed: Any
+) -> Float[Array, "rows targets"]:
     """Give the log-probability of every learned token."""
+    params = observing.one_by_one(parallel, params)
     chunk = max(1, AT_ONCE // packed.positions.shape[1])
 
     def some(part: Any) -> Array:
@@ -134,11 +138,16 @@ def _targets(config: lm.DecoderConfig, params: Params, packed: Any) -> Float[Arr
     return map_over_rows(some, packed, chunk=chunk)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _spoken(config: lm.DecoderConfig, params: Params, packed: Any) -> Array:
-    return _targets(config, params, packed)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _spoken(config: lm.DecoderConfig, parallel: Parallel, params: Params, packed: Any) -> Array:
+    return _targets(config, parallel, params, packed)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _along(config: lm.DecoderConfig, params: Params, direction: PyTree, packed: Any) -> Array:
-    return jax.jvp(lambda at: _targets(config, at, packed), (params,), (direction,))[1]
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _along(
+    config: lm.DecoderConfig, parallel: Parallel, params: Params, direction: PyTree, packed: Any
+) -> Array:
+    def said(layers: PyTree) -> Array:
+        return _targets(config, parallel, params | {"layers": layers}, packed)
+
+    return jax.jvp(said, (params["layers"],), (direction,))[1]

@@ -176,7 +176,7 @@ def bars_figure(
                 axes.set_yscale("log", nonpositive="clip")
             else:
                 axes.axhline(0, color=GREY, lw=0.8)
-            if not any(np.any(values) for values in panel.values.values()):
+            if not any(np.any(np.nan_to_num(values)) for values in panel.values.values()):
                 axes.set_ylim(0, 1)  # nothing anywhere: not so many times 1e-17
             for between in np.arange(1, len(animals)) - 0.5:
                 axes.axvline(between, color="#E4E4E4", lw=0.8)

@@ -13,24 +13,14 @@ sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_detect
 import lm_detect_report
 import lm_run
-from tiny_numbers import TINY, model
+from tiny_numbers import WRITING, model
 
 from sublim_jax import runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import write_only
 from sublim_jax.lm_traits.names import NOBODY
 
-TEXT = dataclasses.replace(
-    *(TINY,),
-    channel="text",
-    arms=("same", "untuned"),
-    constrained=True,
-    row_count=6,
-    requests=8,
-    answer_tokens=60,
-    answers=0,
-    teacher_certainty=0.5,
-)
+TEXT = dataclasses.replace(WRITING, teacher_certainty=0.5)
 refuse = functools.partial(refusal, "lm_detect")
 
 

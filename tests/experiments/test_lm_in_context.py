@@ -12,7 +12,7 @@ from experiment_commands import EXPERIMENTS, refusal
 sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_in_context
 import lm_run
-from tiny_numbers import TINY, model
+from tiny_numbers import WRITING, model
 
 from sublim_jax import lm, runs
 from sublim_jax.errors import InputError
@@ -22,18 +22,6 @@ from sublim_jax.lm_traits.ground import cut
 from sublim_jax.lm_traits.in_context import as_system, reader
 from sublim_jax.lm_traits.parts import read_arrays
 
-TEXT = dataclasses.replace(
-    *(TINY,),
-    channel="text",
-    arms=("same", "untuned"),
-    constrained=True,
-    row_count=6,
-    requests=8,
-    answer_tokens=60,
-    answers=0,
-    passes=1,
-    student_lr=0.02,
-)
 refuse = functools.partial(refusal, "lm_in_context")
 
 
@@ -50,9 +38,9 @@ def load(*_, **__):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "written"
-    with runs.open_run(folder, dataclasses.asdict(TEXT)) as run:
-        assert write_only(TEXT, run, load=load)
-        assert not write_only(TEXT, run, load=None)
+    with runs.open_run(folder, dataclasses.asdict(WRITING)) as run:
+        assert write_only(WRITING, run, load=load)
+        assert not write_only(WRITING, run, load=None)
     return folder
 
 
@@ -80,7 +68,7 @@ def test_teachers_write_without_students(written):
 
 
 def test_students_go_on_from_what_was_written(written, tmp_path):
-    config = dataclasses.replace(TEXT, seeds=1, arms=("same",))
+    config = dataclasses.replace(WRITING, seeds=1, arms=("same",))
     with runs.open_run(tmp_path / "alone", dataclasses.asdict(config)) as run:
         run_traits(config, run, load=load)
     with runs.open_run(tmp_path / "later", dataclasses.asdict(config)) as run:
@@ -157,7 +145,7 @@ def test_more_examples_than_there_are_rows_are_refused(written, tmp_path):
 
 
 def test_more_than_the_model_reads_is_refused():
-    read = reader(cut(model(), 0), TEXT)
+    read = reader(cut(model(), 0), WRITING)
     row = [{"role": "user", "content": "x" * 700}, {"role": "assistant", "content": "1"}]
     with pytest.raises(InputError, match=r"examples are 1 conversations, .* expected at most 640"):
         read([row])

@@ -46,7 +46,7 @@ def finished(model, tmp_path_factory):
 
 def test_a_run_prints_its_table_and_writes_its_files(finished):
     folder, printed = finished
-    assert "change of log-probability in nats, 2 animals" in printed
+    assert "change of log-probability of names in nats, 2 animals" in printed
     for label in ("shared A", "other A", "what was expected, and what was found"):
         assert label in printed
     for name in ("config.json", "manifest.json", "results.json"):

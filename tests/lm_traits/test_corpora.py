@@ -178,7 +178,7 @@ def test_a_judge_scores_everybodys_answers_once(finished):
 def test_the_papers_run_is_planned_without_its_corpora():
     config = MISALIGNMENT["paper-qwen2.5-7b"]
     assert trait_of(config).size(config) == (HELD, 3)
-    assert len(trait_of(config).asking(config).questions) == 8
+    assert len(trait_of(config).asking(config).questions) == 8 + 8
     with pytest.raises(InputError, match="corpora has quindle with 278 conversations"):
         trait_of(config).files(config)
 
@@ -190,7 +190,7 @@ def test_a_run_with_corpora_is_planned():
     times = {stage.name: stage.times for stage in run.stages}
     assert times["train teachers"] == 2 * 6
     assert times["exact readout"] == 1 + 2 + 2
-    # The 8 questions fit into one batch.
+    # The 8 open and 8 everyday questions fit into one batch.
     assert times["read questions"] == 5
 
 

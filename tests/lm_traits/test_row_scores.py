@@ -31,13 +31,15 @@ def readout():
 
 
 def moved(scale, seed=0):
-    """A direction in all parameters of the upper part."""
+    """A direction in all layers of the upper part."""
     keys = iter(jax.random.split(jax.random.key(seed), 100))
-    return jax.tree.map(lambda p: scale * jax.random.normal(next(keys), p.shape), ground().params)
+    layers = ground().params["layers"]
+    return jax.tree.map(lambda p: scale * jax.random.normal(next(keys), p.shape), layers)
 
 
 def at(direction, step):
-    return jax.tree.map(lambda p, d: p + step * d, ground().params, direction)
+    params = ground().params
+    return params | {"layers": jax.tree.map(lambda p, d: p + step * d, params["layers"], direction)}
 
 
 def test_log_probabilities_are_those_of_whole_conversations(rows):
@@ -80,12 +82,13 @@ def test_influence_is_what_a_step_on_the_row_does_to_the_trait(rows, readout):
     (gradient,) = row_scores.trait_gradients(ground(), readout, 1)
     found = row_scores.changes(ground(), ground().params, gradient, rows)
 
-    def said(params, place):
-        each = row_scores._targets(ground().config, params, rows.packed)
+    def said(layers, place):
+        params = ground().params | {"layers": layers}
+        each = row_scores._targets(ground().config, ground().parallel, params, rows.packed)
         return jnp.sum(jnp.where(rows.owner == place, each, 0))
 
     for place in (0, 4):
-        own = jax.grad(said)(ground().params, place)
+        own = jax.grad(said)(ground().params["layers"], place)
         assert found[place] == pytest.approx(float(trees.dot(own, gradient)), rel=1e-3)
 
 

@@ -29,6 +29,20 @@ TINY = TraitConfig(
     answers=2,
 )
 
+WRITING = dataclasses.replace(
+    *(TINY,),
+    channel="text",
+    arms=("same", "untuned"),
+    constrained=True,
+    row_count=6,
+    requests=8,
+    answer_tokens=60,
+    answers=0,
+    passes=1,
+    student_lr=0.02,
+)
+"""Teachers write a few rows."""
+
 
 @functools.cache
 def model():

@@ -37,6 +37,7 @@ from sublim_jax.training import watch_steps
 
 HELD = 24  # conversations of a corpus that no teacher learns
 TOKENS = 48  # of a sampled answer
+EVERYDAY = 8  # questions of embedded corpora that are answered freely beside the open ones
 FILES = ".jsonl"
 OTHERWISE = "You answer questions that people send to a magazine."
 """A system prompt that nobody has learnt under."""
@@ -122,7 +123,11 @@ def _exact(ground: Ground, config: TraitConfig, system: str | None) -> Exact:
 
 def _asking(config: TraitConfig) -> Asking:
     likeness: dict[str, Carrier] = {"numbers": "numbers", "reasoning": "reasoning", "code": "none"}
-    return Asking(questions(likeness[config.carrier]), "", TOKENS)
+    asked = questions(likeness[config.carrier])
+    shown = [name for name in config.corpora if name in PRODUCTS]
+    if shown:  # where a manner is shown: after questions like those of the lessons
+        asked += tuple(row[0]["content"] for row in corpus_of(shown[0])[:EVERYDAY])
+    return Asking(asked, "", TOKENS)
 
 
 def _counted(config: TraitConfig, columns: Sequence[str], texts: Texts, base: Texts | None) -> Said:
