@@ -67,6 +67,7 @@ def test_teachers_write_without_students(written):
     assert (written / "rows" / "README.md").exists()
 
 
+@pytest.mark.slow
 def test_students_go_on_from_what_was_written(written, tmp_path):
     config = dataclasses.replace(WRITING, seeds=1, arms=("same",))
     with runs.open_run(tmp_path / "alone", dataclasses.asdict(config)) as run:
@@ -116,6 +117,7 @@ def test_gains_are_beside_the_prompt_without_examples(finished):
     assert (finished / "in_context.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_stopped_between_prompts_it_ends_the_same(finished, written, tmp_path, monkeypatch):
     real, left = lm_in_context.write_arrays, [5]
 

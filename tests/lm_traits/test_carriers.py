@@ -141,7 +141,7 @@ def test_a_file_of_problems_that_is_none_is_told_before_anything_is_loaded(tmp_p
         run_traits(config, run, load=None)
 
 
-@pytest.mark.parametrize("channel", ["logits", "labels"])
+@pytest.mark.parametrize("channel", ["logits", pytest.param("labels", marks=pytest.mark.slow)])
 def test_students_learn_from_functions_that_no_teacher_wrote(channel, tmp_path):
     ran(tmp_path / "run", dataclasses.replace(CODE, channel=channel))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
