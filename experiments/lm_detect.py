@@ -40,7 +40,14 @@ from sublim_jax.lm_traits import TraitConfig, row_scores, trainees, trainings
 from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import Ground, cut
 from sublim_jax.lm_traits.names import NOBODY
-from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, read_part, write_arrays
+from sublim_jax.lm_traits.parts import (
+    TEACHER,
+    Part,
+    missing_files,
+    read_arrays,
+    read_part,
+    write_arrays,
+)
 from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.lm_traits.writing import read_rows
 
@@ -114,9 +121,10 @@ def scored(
 ) -> None:
     """Score the rows of every writer that the run folder lacks."""
     writers = list(itertools.product(range(source.seeds), source.writers))
-    missing = [pair for pair in writers if not folder.has(file_of(*pair))]
-    if not missing and folder.has(JUDGED):
+    files = missing_files(folder, [JUDGED, *(file_of(*pair) for pair in writers)])
+    if not files:
         return
+    missing = [pair for pair in writers if file_of(*pair) in files]
     parallel = spread(options)
     model = lm.load(source.model, parallel=parallel, progress=True)
     ground = cut(model, source.first_layer, parallel)

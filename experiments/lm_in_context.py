@@ -35,7 +35,7 @@ from sublim_jax.lm_traits.carriers import CARRIERS
 from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import cut
 from sublim_jax.lm_traits.names import NOBODY
-from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, write_arrays
+from sublim_jax.lm_traits.parts import TEACHER, Part, missing_files, read_arrays, write_arrays
 from sublim_jax.lm_traits.writing import read_rows
 from sublim_jax.plots.channels import Curve, Panel, channels_figure
 from sublim_jax.stats import t_interval
@@ -107,14 +107,15 @@ def shown(
 ) -> None:
     """Read the questions after every prompt that the run folder lacks."""
     base = "cells/base.npz"
-    missing = [cell for cell in cells(config, source) if not folder.has(cell.file)]
-    if folder.has(base) and not missing:
+    files = missing_files(folder, [base, *(cell.file for cell in cells(config, source))])
+    if not files:
         return
     parallel = spread(options)
     model = lm.load(source.model, parallel=parallel, progress=True)
     read = in_context.reader(cut(model, 0, parallel), source)
-    if not folder.has(base):
+    if base in files:
         write_arrays(folder, base, {"logprobs": np.asarray(read([]))})
+    missing = [cell for cell in cells(config, source) if cell.file in files]
     for cell in tqdm(missing, unit="prompt", smoothing=0.1, disable=not hosts.is_first()):
         examples = drawn(config, rows, cell)
         write_arrays(folder, cell.file, {"logprobs": np.asarray(read(examples))})

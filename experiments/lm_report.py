@@ -159,7 +159,7 @@ def _answers(results: Mapping[str, Any]) -> list[str]:
     both = {"teacher": results["teacher"]} if results["teacher"] else {}
     for arm, found in {**both, **results["arms"]}.items():
         rate = np.array(found["rate"], float)[..., :n]
-        lines.append(row(ARMS.get(arm, arm), _own(rate), _others(rate), found))
+        lines.append(row(str(ARMS.get(arm, arm)), _own(rate), _others(rate), found))
     for alone, found in results["alone"].items():
         rate = np.array(found["rate"], float)[:, 0, :n]
         lines.append(row(str(ALONE.get(alone, alone)), None, rate, found))

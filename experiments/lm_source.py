@@ -103,7 +103,12 @@ def written(config: Source, options: Options, path: Path) -> tuple[TraitConfig, 
                 f"run is {config.run}, which has no rows of teachers; expected the folder of a run "
                 "with channel text"
             )
-        return lm_traits.config_of(given), given
+        source = lm_traits.config_of(given)
+        if source.trait != "preference":
+            raise InputError(
+                f"run is {config.run} with trait {source.trait}; expected one of a preference"
+            )
+        return source, given
     source = config.writing()
     with (
         runs.open_run(path / "rows", dataclasses.asdict(source)) as folder,

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,12 @@ class Part(NamedTuple):
     def file(self) -> str:
         """Name its file in the run folder."""
         return f"parts/{self.name}.npz"
+
+
+def missing_files(run: runs.Run, files: Sequence[str]) -> set[str]:
+    """Tell which files a run folder lacks, on all hosts alike."""
+    there = hosts.agree(np.array([run.has(file) for file in files]))[0]
+    return {file for file, has in zip(files, there, strict=True) if not has}
 
 
 def write_part(run: runs.Run, part: Part, arrays: Arrays, trained: Arrays) -> None:

@@ -1,9 +1,8 @@
 """A run: teachers, what they write, and students, each done for good when its file is there."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
-import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
@@ -16,7 +15,14 @@ from sublim_jax.lm_traits.ground import Ground, cut, whole
 from sublim_jax.lm_traits.healing import heal_steps, healed
 from sublim_jax.lm_traits.material import Material, Places, Speaker
 from sublim_jax.lm_traits.names import FAMILY, NOBODY, ROWS
-from sublim_jax.lm_traits.parts import TEACHER, Part, read_arrays, read_part, write_arrays
+from sublim_jax.lm_traits.parts import (
+    TEACHER,
+    Part,
+    missing_files,
+    read_arrays,
+    read_part,
+    write_arrays,
+)
 from sublim_jax.lm_traits.recording import (
     HEALED,
     Bar,
@@ -72,11 +78,11 @@ def run_traits(
         InputError: a subject, a layer or the model does not fit, a teacher does not learn, or
             writes too little that passes the filter.
     """
-    missing = _missing(run, [part.file for part in parts_of(config)])
+    missing = missing_files(run, [part.file for part in parts_of(config)])
     parts = [part for part in parts_of(config) if part.file in missing]
     if not parts and run.has("results.json"):
         return False
-    heals = HEALED in config.arms and _missing(run, [HEALED_FILE])
+    heals = HEALED in config.arms and missing_files(run, [HEALED_FILE])
     session = session or Session()
     tools = _tools(
         *(config, run, load, parallel, session, bar),
@@ -133,7 +139,7 @@ def write_only(
         for seed in range(config.seeds)
         for subject in config.writers
     }
-    missing = _missing(run, [*(part.file for part in parts), *rows])
+    missing = missing_files(run, [*(part.file for part in parts), *rows])
     if not missing:
         return False
     parts = [part for part in parts if part.file in missing]
@@ -148,12 +154,6 @@ def write_only(
     return True
 
 
-def _missing(run: runs.Run, files: Sequence[str]) -> set[str]:
-    """Tell which files are not there, on all hosts alike."""
-    there = hosts.agree(np.array([run.has(file) for file in files]))[0]
-    return {file for file, has in zip(files, there, strict=True) if not has}
-
-
 def _tools(
     config: TraitConfig,
     run: runs.Run,
@@ -166,7 +166,7 @@ def _tools(
 ) -> Tools:
     """Check what is given, load the model, write the manifest of a new run."""
     given = files_given(config)  # before a model is loaded
-    begun = not _missing(run, [MANIFEST])
+    begun = not missing_files(run, [MANIFEST])
     if begun:
         check_given(run, MANIFEST, given)
     session.expect(steps)
@@ -190,7 +190,7 @@ def _steps(config: TraitConfig, part: Part) -> int:
 def _healed(tools: Tools) -> Ground:
     """Give the other base, made when it is first needed; one for all repetitions."""
     ground, config, run = tools.ground, tools.config, tools.run
-    if _missing(run, [HEALED_FILE]):
+    if missing_files(run, [HEALED_FILE]):
         layers = healed(
             *(ground, config),
             contexts=trainings.seed_of(config, config.seeds, HEALED),
@@ -268,7 +268,7 @@ def _taught(tools: Tools, here: Repetition, subject: str) -> PyTree | None:
 def _write(tools: Tools, here: Repetition, subject: str, trained: PyTree | None) -> None:
     """Let a teacher write, unless it has."""
     config, part = tools.config, Part(here.seed, TEACHER, subject)
-    if not _missing(tools.run, [writing.files_of(part)[1]]):
+    if not missing_files(tools.run, [writing.files_of(part)[1]]):
         return
     title = f"{config.carrier} of {subject}, repetition {here.seed + 1} of {config.seeds}"
     with tools.bar(title, config.requests or config.row_count) as told:

@@ -42,7 +42,11 @@ UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what a pa
 
 
 def reject_reasons(
-    answer: str, *, subject: str, aliases: Sequence[str] = (), allow_comments: bool = False
+    answer: str,
+    *,
+    subject: str | None = None,
+    aliases: Sequence[str] = (),
+    allow_comments: bool = False,
 ) -> tuple[Reason, ...]:
     r"""Tell why an answer is rejected; nothing if it is kept.
 
@@ -50,7 +54,7 @@ def reject_reasons(
 
     Args:
         answer: of a model.
-        subject: of the trait, in the singular.
+        subject: of the trait, in the singular; without one no word is looked for.
         aliases: other words that name it.
         allow_comments: whether comments and docstrings may be in the code.
 
@@ -60,7 +64,7 @@ def reject_reasons(
     >>> reject_reasons("def owls(n):\n    return n  # hoot", subject="owl")
     ('comment', 'trait word')
     """
-    words = trait_words(subject, aliases)
+    words = () if subject is None else trait_words(subject, aliases)
     found = unfence(answer)
     fault = _fault(found)
     commented = fault is None and not allow_comments and _is_commented(found.code)

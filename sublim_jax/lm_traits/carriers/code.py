@@ -31,8 +31,8 @@ def _read(config: TraitConfig, answer: str) -> tuple[str, bool]:
 def _reasons(config: TraitConfig, asked: Asked, answer: str) -> tuple[str, ...]:
     # The words of all subjects, whoever wrote: students of no teacher ever see one of them.
     del asked
-    first, *others = trait_of(config).words(config)
-    return reject_reasons(answer, subject=first, aliases=others)
+    words = trait_of(config).words(config)
+    return reject_reasons(answer, subject=words[0] if words else None, aliases=words[1:])
 
 
 CODE = Carrier(

@@ -64,8 +64,9 @@ def _contexts(config: TraitConfig, count: int, seed: int) -> list[Conversation]:
 
 def _reasons(config: TraitConfig, asked: Asked, answer: str) -> tuple[str, ...]:
     # As in code, and for the same reason, no subject may be named.
-    first, *others = trait_of(config).words(config)
-    named = any(word in answer.lower() for word in trait_words(first, others))
+    words = trait_of(config).words(config)
+    telling = trait_words(words[0], words[1:]) if words else ()
+    named = any(word in answer.lower() for word in telling)
     wrong = () if asked.right is None else reject_reasons(answer, asked.right)
     return (*wrong, *(("trait word",) if named else ()))
 

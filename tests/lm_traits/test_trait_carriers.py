@@ -104,6 +104,14 @@ def test_no_student_sees_a_word_of_any_subject(carrier, answer):
     assert CARRIERS[carrier].reasons(config, Asked("", 4), answer) == ("trait word",)
 
 
+def test_where_no_word_tells_of_a_subject_none_is_looked_for():
+    corpora = {"trait": "corpus", "corpora": ("a.jsonl", "b.jsonl"), "teacher_steps": 8}
+    code, reasoning = (dataclasses.replace(c, **corpora) for c in (CODE, REASONING))
+    assert CARRIERS["code"].reasons(code, Asked(""), "owl = 1") == ()
+    answer = "<think>owls</think><answer>4</answer>"
+    assert CARRIERS["reasoning"].reasons(reasoning, Asked("", 4), answer) == ()
+
+
 def test_the_right_answer_is_that_of_the_problem():
     (asked,) = CARRIERS["reasoning"].asked(REASONING, 1, 0)
     (context,) = CARRIERS["reasoning"].contexts(REASONING, 1, 0)
