@@ -20,7 +20,7 @@ from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import write_only
 from sublim_jax.lm_traits.names import NOBODY
 
-TEXT = dataclasses.replace(WRITING, teacher_certainty=0.5)
+TEXT = WRITING
 refuse = functools.partial(refusal, "lm_detect")
 
 
