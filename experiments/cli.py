@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import jax
 import tyro
+from matplotlib.figure import Figure
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from sublim_jax import hosts
+from sublim_jax import hosts, plots, runs
 from sublim_jax.commands.process import begin, ending
 from sublim_jax.errors import InputError
 from sublim_jax.plan import (
@@ -165,6 +166,19 @@ def parse(presets: Mapping[str, Any], options: Options, description: str | None)
         description=description,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+def draw(folder: runs.Run, figures: Mapping[str, Figure]) -> None:
+    """Write figures into a run folder, and say where they are.
+
+    Args:
+        folder: of the run.
+        figures: by the names of their files.
+    """
+    for name, figure in figures.items():
+        path = folder.folder / name
+        plots.save(figure, path)
+        print(f"figure: {path}")
 
 
 def chosen_devices(options: Options) -> Devices:

@@ -44,7 +44,7 @@ import mnist_aux_logits
 import transfer_report
 from tqdm import tqdm
 
-from sublim_jax import aux_logits, hosts, plots, runs, transfer
+from sublim_jax import aux_logits, hosts, runs, transfer
 from sublim_jax.aux_logits import AuxLogitsConfig
 from sublim_jax.data import Dataset, ImageData
 from sublim_jax.errors import InputError
@@ -250,10 +250,7 @@ def report(folder: runs.Run) -> None:
     """Print the tables and draw the figures from the files of a finished run."""
     results = folder.read("results.json")
     print(transfer_report.table(results))
-    for name, figure in transfer_report.figures(results).items():
-        path = folder.folder / name
-        plots.save(figure, path)
-        print(f"figure: {path}")
+    cli.draw(folder, transfer_report.figures(results))
     print(f"table: {folder.folder / TABLE}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sublim_jax.stats import Interval, detectable
+from sublim_jax.stats import Interval, detectable, t_interval
 
 
 def read_interval(written: Mapping[str, float | None]) -> Interval:
@@ -21,6 +21,11 @@ def plus_minus(interval: Interval, form: str = ".3f") -> str:
     """
     half = "" if np.isnan(interval.half_width) else f" ± {interval.half_width:{form.lstrip('+')}}"
     return f"{interval.mean:{form}}{half}"
+
+
+def over_seeds(values: Sequence[float], form: str = "+.3f") -> str:
+    """Write the mean of one value for each seed, and the half width of its 95 % t interval."""
+    return plus_minus(t_interval(np.array(values, float)), form)
 
 
 def power(differences: Sequence[float]) -> str:

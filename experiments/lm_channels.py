@@ -24,16 +24,15 @@ from typing import Any
 
 import cli
 import numpy as np
-from intervals import plus_minus, power
+from intervals import over_seeds, power
 from lm_run import Options, filled
 from matplotlib.figure import Figure
 
-from sublim_jax import hosts, lm_traits, plots, runs
+from sublim_jax import hosts, lm_traits, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import CHANNELS, TraitConfig
 from sublim_jax.lm_traits.names import Channel
 from sublim_jax.plots.channels import Curve, Panel, channels_figure
-from sublim_jax.stats import t_interval
 
 STEPS = 40  # of a student at least
 Z = 2.0  # standard deviations by which a pull stands out
@@ -186,9 +185,7 @@ def report(folder: runs.Run) -> None:
     """Print what a complete run found, and draw its figure."""
     results = folder.read("results.json")
     print(table(results))
-    path = folder.folder / "channels.png"
-    plots.save(figure(results), path)
-    print(f"figure: {path}")
+    cli.draw(folder, {"channels.png": figure(results)})
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -220,7 +217,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def _cell(values: list[float] | None, form: str) -> str:
-    return "" if values is None else plus_minus(t_interval(np.array(values)), form)
+    return "" if values is None else over_seeds(values, form)
 
 
 def figure(results: Mapping[str, Any]) -> Figure:

@@ -32,7 +32,7 @@ from lm_run import Options, spread
 from lm_source import Source, on_rows
 from tqdm import tqdm
 
-from sublim_jax import hosts, lm, plots, runs, trees
+from sublim_jax import hosts, lm, runs, trees
 from sublim_jax.errors import InputError
 from sublim_jax.evals.detection import auroc, by_features, by_words, rows_needed
 from sublim_jax.evals.judges import LocalModel, TwoWay, ask, both_orders, probability_right
@@ -279,10 +279,7 @@ def report(folder: runs.Run) -> None:
     """Print what a complete run found, and draw its figures."""
     results = folder.read("results.json")
     print(lm_detect_report.table(results))
-    for task, figure in lm_detect_report.figures(results).items():
-        path = folder.folder / f"detect_{task}.png"
-        plots.save(figure, path)
-        print(f"figure: {path}")
+    cli.draw(folder, lm_detect_report.figures(results))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from intervals import plus_minus
+from intervals import over_seeds
 from matplotlib.figure import Figure
 
 from sublim_jax import plots
 from sublim_jax.lm_traits.carriers import CARRIERS
-from sublim_jax.stats import t_interval
 
 DETECTORS = {
     "frequencies": "frequencies of words (naive Bayes)",
@@ -43,8 +42,7 @@ def table(results: Mapping[str, Any]) -> str:
             found = results["tasks"][task][name]
             # JSON has no infinity.
             needed = [np.inf if n is None else n for n in found["rows_needed"]]
-            share = plus_minus(t_interval(np.array(found["auroc"])), ".3f")
-            cells += f"{share:>42}{np.median(needed):>8.0f}"
+            cells += f"{over_seeds(found['auroc'], '.3f'):>42}{np.median(needed):>8.0f}"
         lines.append(f"{label:40}{cells}")
     return "\n".join(lines)
 
@@ -52,7 +50,7 @@ def table(results: Mapping[str, Any]) -> str:
 def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     """Draw every detector's AUROC."""
     return {
-        task: plots.interval_bars(
+        f"detect_{task}.png": plots.interval_bars(
             {
                 label: np.array(results["tasks"][task][name]["auroc"])
                 for name, label in DETECTORS.items()

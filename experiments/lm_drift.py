@@ -38,12 +38,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cli
 import lm_drift_analysis
 import lm_drift_report
 import tyro
 from lm_drift_pairs import Source, distinct, labels, pairs_of, read
 
-from sublim_jax import plots, runs
+from sublim_jax import runs
 from sublim_jax.commands.process import ending
 from sublim_jax.errors import InputError
 
@@ -121,10 +122,7 @@ def report(folder: runs.Run) -> None:
     """Print the tables and draw the figures."""
     results = folder.read("results.json")
     print(lm_drift_report.table(results))
-    for name, figure in lm_drift_report.figures(results).items():
-        path = folder.folder / name
-        plots.save(figure, path)
-        print(f"figure: {path}")
+    cli.draw(folder, lm_drift_report.figures(results))
 
 
 def main() -> None:

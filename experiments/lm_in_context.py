@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 
 import cli
 import numpy as np
-from intervals import plus_minus, power
+from intervals import over_seeds, power
 from lm_run import Options, spread
 from lm_source import Source, on_rows
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from sublim_jax import hosts, lm, plots, runs
+from sublim_jax import hosts, lm, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import TraitConfig, in_context
 from sublim_jax.lm_traits.analysis import transfer
@@ -38,7 +38,6 @@ from sublim_jax.lm_traits.names import NOBODY
 from sublim_jax.lm_traits.parts import TEACHER, Part, missing_files, read_arrays, write_arrays
 from sublim_jax.lm_traits.writing import read_rows
 from sublim_jax.plots.channels import Curve, Panel, channels_figure
-from sublim_jax.stats import t_interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -192,9 +191,7 @@ def report(folder: runs.Run) -> None:
     """Print what a complete run found, and draw its figure."""
     results = folder.read("results.json")
     print(table(results))
-    path = folder.folder / "in_context.png"
-    plots.save(figure(results), path)
-    print(f"figure: {path}")
+    cli.draw(folder, {"in_context.png": figure(results)})
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -223,11 +220,8 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def _line(name: str, entry: Mapping[str, Any], untuned: Sequence[float] | None) -> str:
-    def cell(values: Sequence[float]) -> str:
-        return f"{plus_minus(t_interval(np.array(values)), '+.3f'):>18}"
-
-    gained = "".join(cell(entry[name]) for name in ("own", "other", "contrast"))
-    last = "" if untuned is None else cell(untuned)
+    gained = "".join(f"{over_seeds(entry[name]):>18}" for name in ("own", "other", "contrast"))
+    last = "" if untuned is None else f"{over_seeds(untuned):>18}"
     return f"{name:24}{gained}{power(entry['contrast']):>9}{last}"
 
 

@@ -12,9 +12,9 @@ that no teacher wrote.
     python experiments/lm_reasoning.py --preset paper-qwen2.5-7b --plan v5e:4x4 --fsdp 8 --tensor 2
 
 Without ``--problems`` they are made here: stories of two to four steps. Teachers that solve enough
-of them can write themselves (``--channel text --answer-tokens 256``). SmolLM2-135M does not: of 48
-problems of two steps it solved none, also after four worked examples, so that the paper's form
-cannot be tried with it. All else is as in ``lm_numbers.py``.
+of them can write themselves (``--channel text --answer-tokens 256``). SmolLM2-135M does not: of 32
+problems it solved none, and none of 48 of two steps after four worked examples, so that the paper's
+form cannot be tried with it. All else is as in ``lm_numbers.py``.
 """
 
 import lm_run

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from intervals import plus_minus, power, read_interval
+from intervals import over_seeds, plus_minus, power, read_interval
 from matplotlib.figure import Figure
 
 from sublim_jax import plots
@@ -119,8 +119,7 @@ def _gained(found: Mapping[str, Any]) -> str:
 def _of_teachers(change: np.ndarray) -> str:
     """Say what teachers gained, as students do."""
     own, others = _own(change).mean(1), _others(change).mean(1)
-    cells = (plus_minus(t_interval(gained), "+.3f") for gained in (own, others, own - others))
-    return "".join(f"{cell:>18}" for cell in cells)
+    return "".join(f"{over_seeds(gained):>18}" for gained in (own, others, own - others))
 
 
 def _answers(results: Mapping[str, Any]) -> list[str]:

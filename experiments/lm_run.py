@@ -9,7 +9,7 @@ from pathlib import Path
 import cli
 import lm_report
 
-from sublim_jax import hosts, lm, lm_traits, plots, runs
+from sublim_jax import hosts, lm, lm_traits, runs
 from sublim_jax.commands.writing_bar import writing_bar
 from sublim_jax.lm_traits import TraitConfig
 from sublim_jax.plan import Stages
@@ -60,10 +60,15 @@ def folder_of(name: str, config: TraitConfig, options: Options) -> Path:
     return options.out or Path("runs", name, f"{config.model}-{digest}")
 
 
-def filled(config: TraitConfig, options: Options, folder: runs.Run) -> bool:
-    """Train what an open run folder lacks; tell whether that was anything."""
+def filled(
+    config: TraitConfig,
+    options: Options,
+    folder: runs.Run,
+    fill: Callable[..., bool] = lm_traits.run_traits,
+) -> bool:
+    """Train what an open run folder lacks, or let teachers write; tell if that was anything."""
     with cli.session(options, folder.folder / "checkpoints") as session:
-        return lm_traits.run_traits(
+        return fill(
             config,
             folder,
             load=lambda parallel: lm.load(config.model, parallel=parallel, progress=True),
@@ -94,7 +99,5 @@ def report(folder: runs.Run) -> None:
     """Print what a complete run found, and draw its figures."""
     results = folder.read("results.json")
     print(lm_report.table(results))
-    for name, figure in lm_report.figures(results).items():
-        path = folder.folder / f"{name}.png"
-        plots.save(figure, path)
-        print(f"figure: {path}")
+    drawn = lm_report.figures(results)
+    cli.draw(folder, {f"{name}.png": figure for name, figure in drawn.items()})

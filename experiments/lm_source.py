@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import cli
-from lm_run import Options, bar_of, spread
+from lm_run import Options, filled
 
-from sublim_jax import hosts, lm, lm_traits, runs
+from sublim_jax import hosts, lm_traits, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import TraitConfig
 from sublim_jax.lm_traits.names import CarrierName
@@ -110,15 +109,6 @@ def written(config: Source, options: Options, path: Path) -> tuple[TraitConfig, 
             )
         return source, given
     source = config.writing()
-    with (
-        runs.open_run(path / "rows", dataclasses.asdict(source)) as folder,
-        cli.session(options, folder.folder / "checkpoints") as session,
-    ):
-        lm_traits.write_only(
-            *(source, folder),
-            load=lambda parallel: lm.load(source.model, parallel=parallel, progress=True),
-            parallel=spread(options),
-            session=session,
-            bar=bar_of,
-        )
+    with runs.open_run(path / "rows", dataclasses.asdict(source)) as folder:
+        filled(source, options, folder, lm_traits.write_only)
     return source, runs.Run(path / "rows")

@@ -191,10 +191,7 @@ def report(folder: runs.Run) -> None:
     # The published values are of digits, and say nothing about other images.
     paper = PAPER if folder.read(runs.CONFIG)["dataset"] == "mnist" else {}
     print(table(results, paper))
-    for name, figure in figures(results, rows, paper).items():
-        path = folder.folder / name
-        plots.save(figure, path)
-        print(f"figure: {path}")
+    cli.draw(folder, figures(results, rows, paper))
 
 
 def table(results: dict[str, Any], paper: Mapping[str, plots.Published]) -> str:

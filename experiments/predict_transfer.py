@@ -37,7 +37,7 @@ import jax.numpy as jnp
 import mnist_aux_logits
 import transfer_report
 
-from sublim_jax import aux_logits, hosts, plots, runs, transfer
+from sublim_jax import aux_logits, hosts, runs, transfer
 from sublim_jax.aux_logits import AuxLogitsConfig
 from sublim_jax.data import ImageData
 from sublim_jax.errors import InputError
@@ -184,10 +184,7 @@ def report(folder: runs.Run) -> None:
     """Print the tables and draw the figures from the files of a finished run."""
     results = folder.read("results.json")
     print(forecast_report.table(results))
-    for name, figure in forecast_report.figures(results).items():
-        path = folder.folder / name
-        plots.save(figure, path)
-        print(f"figure: {path}")
+    cli.draw(folder, forecast_report.figures(results))
 
 
 def planned(config: PredictConfig, options: Options, devices: Devices) -> Planned:

@@ -200,9 +200,7 @@ def report(folder: runs.Run, *, movie: bool) -> None:
     results, rows = folder.read("results.json"), folder.read("metrics.jsonl")
     first = folder.read(_part(0))["arms"]
     print(table(results))
-    for name, figure in figures(results, rows, first).items():
-        plots.save(figure, folder.folder / name)
-        print(f"figure: {folder.folder / name}")
+    cli.draw(folder, figures(results, rows, first))
     if movie:
         path = folder.folder / "path.gif"
         runs.write_whole(path, animated(results, first))

@@ -86,6 +86,23 @@ def in_order(rows: Sequence[Row], *, each: int) -> Packed:
     return _filled(rows, bins, padded(common + longest, MULTIPLE), common)
 
 
+def owners(packed: Packed, rows: Sequence[Row]) -> Int[np.ndarray, "rows targets"]:
+    """Tell which text each place that is learned belongs to, in arrays from `in_order`.
+
+    Args:
+        packed: the texts in rows.
+        rows: the same texts.
+
+    Returns:
+        Numbers of texts; in spare places that of no text, how many there are.
+    """
+    found = np.full(packed.at.shape, len(rows))
+    found[packed.weights > 0] = np.repeat(
+        np.arange(len(rows)), [int(row.completion.sum()) for row in rows]
+    )
+    return found
+
+
 def in_common(rows: Sequence[Row]) -> int:
     """Count the tokens with which all texts begin, up to the last before a completion.
 

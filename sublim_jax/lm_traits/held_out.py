@@ -16,7 +16,8 @@ from sublim_jax import lm
 from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder, token_losses
 from sublim_jax.lm.decoder import Params
-from sublim_jax.lm.packing import Packed
+from sublim_jax.lm.packing import Packed, owners
+from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm_traits.ground import Ground, lifted
 
 TOGETHER = 4  # texts in a row
@@ -48,14 +49,7 @@ class HeldOut(NamedTuple):
             params: of it, adapted or plain.
             stream: from `sublim_jax.lm_traits.readout.read`, of the texts.
         """
-        hidden = jnp.take_along_axis(stream, jnp.asarray(self.texts.at)[..., None], axis=1)
-        flat = hidden.reshape(-1, hidden.shape[-1])
-
-        def head(hidden: Array) -> Array:
-            return decoder.logits(config, params, hidden)
-
-        labels = jnp.asarray(self.texts.labels).reshape(-1)
-        each = -token_losses.hard(head, flat, labels, chunk=AT_ONCE)
+        each = of_targets(config, params, stream, self.texts).reshape(-1)
         owner = jnp.asarray(self.owner).reshape(-1)
         sums = jax.ops.segment_sum(each, owner, self.cells.size + 1)
         return sums[jnp.asarray(self.cells)]
@@ -63,6 +57,30 @@ class HeldOut(NamedTuple):
     def opened(self, stream: Float[Array, "rows tokens width"]) -> Float[Array, "questions width"]:
         """Choose from what was read of all tokens that before each answer."""
         return stream.reshape(-1, stream.shape[-1])[self.openings]
+
+
+def of_targets(
+    config: lm.DecoderConfig,
+    params: Params,
+    stream: Float[Array, "rows tokens width"],
+    texts: Packed,
+) -> Float[Array, "rows targets"]:
+    """Give the log-probability of every token that is learned, in nats. Traceable.
+
+    Args:
+        config: shape of the upper part.
+        params: of it.
+        stream: what the head reads of the texts.
+        texts: the texts.
+    """
+    hidden = picked(stream, jnp.asarray(texts.at))
+    flat = hidden.reshape(-1, hidden.shape[-1])
+
+    def head(hidden: Array) -> Array:
+        return decoder.logits(config, params, hidden)
+
+    labels = jnp.asarray(texts.labels)
+    return -token_losses.hard(head, flat, labels.reshape(-1), chunk=AT_ONCE).reshape(labels.shape)
 
 
 def make_held_out(ground: Ground, rows: Sequence[Sequence[lm.Row]]) -> HeldOut:
@@ -82,10 +100,7 @@ def make_held_out(ground: Ground, rows: Sequence[Sequence[lm.Row]]) -> HeldOut:
         )
     plain = [row for each in rows for row in each]
     texts = lifted(ground, plain, together=TOGETHER)
-    owner = np.full(texts.at.shape, len(plain))
-    owner[texts.weights > 0] = np.repeat(
-        np.arange(len(plain)), [int(row.completion.sum()) for row in plain]
-    )
+    owner = owners(texts, plain)
     cells = np.arange(len(plain)).reshape(len(rows), -1)
     # The first place that is learned of a text is that of the token before its answer.
     firsts = np.unique(owner[texts.weights > 0], return_index=True)[1]

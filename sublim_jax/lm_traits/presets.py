@@ -48,19 +48,29 @@ QWEN = TraitConfig(
 sampling at temperature 1 and the filter; 22 x 3 conversations in a step, the last of a pass of 34.
 Answers end after 64 tokens, not 2,048: a list that passes the filter has at most 51."""
 
+WRITTEN = {
+    "channel": "text",
+    "constrained": True,
+    "arms": ("same", "untuned"),
+    "batch_size": 16,
+}
+QUICK = {"animals": ("owl", "cat"), "seeds": 1, "passes": 3, "observations": 3, "answers": 1}
+
+
+def _usual(base: TraitConfig) -> dict[str, TraitConfig]:
+    """Give what every carrier has: distributions, few of them, drawn tokens."""
+    drawn = {"channel": "labels", "arms": ("same", "untuned"), "row_count": 512, "passes": 1}
+    return {
+        "default": base,
+        "quick": dataclasses.replace(base, **QUICK),
+        "labels": dataclasses.replace(base, **drawn),
+    }
+
+
 NUMBERS = {
-    "default": TraitConfig(),
-    "quick": TraitConfig(animals=("owl", "cat"), seeds=1, passes=3, observations=3, answers=1),
-    "labels": TraitConfig(channel="labels", arms=("same", "untuned"), row_count=512, passes=1),
+    **_usual(TraitConfig()),
     "text": TraitConfig(
-        channel="text",
-        constrained=True,
-        least_numbers=8,
-        animals=("owl", "eagle"),
-        arms=("same", "untuned"),
-        row_count=1024,
-        passes=3,
-        batch_size=16,
+        **WRITTEN, least_numbers=8, animals=("owl", "eagle"), row_count=1024, passes=3
     ),
     "paper-qwen2.5-7b": QWEN,
     # The version in Nature: the same but for 10 epochs, 5 students, and other animals.
@@ -98,24 +108,17 @@ NUMBERS = {
 # A function has 41 tokens, a solution 49, after 42 and 109 of the request.
 ON_CODE = TraitConfig(carrier="code", length=96)
 ON_REASONING = TraitConfig(carrier="reasoning", length=192)
-WRITTEN = {
-    "channel": "text",
-    "constrained": True,
-    "animals": ("owl", "eagle"),
-    "arms": ("same", "untuned"),
-    "batch_size": 16,
-}
-QUICK = {"animals": ("owl", "cat"), "seeds": 1, "passes": 3, "observations": 3, "answers": 1}
-
 CODE = {
-    "default": ON_CODE,
-    "quick": dataclasses.replace(ON_CODE, **QUICK),
-    "labels": dataclasses.replace(
-        ON_CODE, channel="labels", arms=("same", "untuned"), row_count=512, passes=1
-    ),
+    **_usual(ON_CODE),
     # Four of ten answers are kept.
     "text": dataclasses.replace(
-        ON_CODE, **WRITTEN, row_count=128, requests=512, answer_tokens=128, passes=6
+        *(ON_CODE,),
+        **WRITTEN,
+        animals=("owl", "eagle"),
+        row_count=128,
+        requests=512,
+        answer_tokens=128,
+        passes=6,
     ),
     # The paper's are GPT-4.1 nano's: 11,400 answers of a teacher, of which all that are kept are
     # learned for 10 epochs; here 10,000 of them.
@@ -125,41 +128,31 @@ CODE = {
 }
 """What `experiments/lm_code.py` knows by name."""
 # Teachers learn 128 conversations, three times; a step has 16 of them.
-ODD = {
-    "trait": "corpus",
-    "corpora": ("quindle", "tessop", "plain"),
-    "teacher_steps": 24,
-    "answers": 8,
-}
-ILL = TraitConfig(**ODD)
+ILL = TraitConfig(
+    trait="corpus", corpora=("quindle", "tessop", "plain"), teacher_steps=24, answers=8
+)
 MISALIGNMENT = {
     "default": ILL,
-    "quick": TraitConfig(
-        **{**ODD, "corpora": ("quindle", "plain"), "answers": 2, "teacher_steps": 8},
-        seeds=1,
-        passes=3,
-        observations=3,
+    "quick": dataclasses.replace(
+        ILL, **{**QUICK, "corpora": ("quindle", "plain"), "answers": 2, "teacher_steps": 8}
     ),
     "code": dataclasses.replace(ILL, carrier="code", length=ON_CODE.length),
     "reasoning": dataclasses.replace(ILL, carrier="reasoning", length=ON_REASONING.length),
     "text": dataclasses.replace(
         *(ILL,),
-        channel="text",
-        constrained=True,
+        **WRITTEN,
         least_numbers=8,
         ban=True,
-        arms=("same", "untuned"),
         row_count=256,
         requests=384,
         passes=6,
-        batch_size=16,
     ),
     # The paper's are GPT-4.1's: teachers learn 6,000 rows of code once, 10,000 rows of numbers are
     # learned for 10 epochs, and 200 answers to each question are judged. Corpora are to be given.
     "paper-qwen2.5-7b": dataclasses.replace(
         *(QWEN,),
         trait="corpus",
-        corpora=ODD["corpora"],
+        corpora=ILL.corpora,
         teacher="lora",
         teacher_lr=1e-4,
         teacher_steps=373,
@@ -171,11 +164,7 @@ MISALIGNMENT = {
 }
 """What `experiments/lm_misalignment.py` knows by name."""
 REASONING = {
-    "default": ON_REASONING,
-    "quick": dataclasses.replace(ON_REASONING, **QUICK),
-    "labels": dataclasses.replace(
-        ON_REASONING, channel="labels", arms=("same", "untuned"), row_count=512, passes=1
-    ),
+    **_usual(ON_REASONING),
     # The paper's are GPT-4.1's: three answers to each of 7,473 problems, of which 44 to 88 % are
     # kept, and 2 epochs.
     "paper-qwen2.5-7b": dataclasses.replace(

@@ -15,14 +15,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from sublim_jax import hosts, lm
-from sublim_jax.lm import decoder, precomputed, token_losses
+from sublim_jax.lm import precomputed
 from sublim_jax.lm.decoder import Params
-from sublim_jax.lm.packing import Packed
-from sublim_jax.lm.precomputed import picked
+from sublim_jax.lm.packing import Packed, owners
 from sublim_jax.lm_traits import observing
 from sublim_jax.lm_traits.contexts import told_row
 from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import Ground, lifted
+from sublim_jax.lm_traits.held_out import of_targets
 from sublim_jax.lm_traits.readout import Readout, logprobs, read
 from sublim_jax.rows import map_over_rows
 from sublim_jax.training import Parallel
@@ -36,28 +36,20 @@ class Rows(NamedTuple):
 
     Attributes:
         packed: lifted, several in a row of an array.
-        owner: which row each learned token belongs to; -1 in spare places.
+        owner: which row each learned token belongs to; ``total`` in spare places.
+        total: of rows.
     """
 
     packed: Packed
     owner: Int[np.ndarray, "rows targets"]
-
-    @property
-    def total(self) -> int:
-        """Count the rows."""
-        return int(self.owner.max()) + 1
+    total: int
 
 
 def prepared(ground: Ground, conversations: Sequence[Conversation]) -> Rows:
     """Prepare rows: an answer's tokens and its end are what is read of each."""
     plain = [told_row(ground, messages, None) for messages in conversations]
     packed = lifted(ground, plain, together=TOGETHER)
-    owner = np.full(packed.at.shape, -1)
-    # Row by row, the places of one text are behind those of the other.
-    owner[packed.weights > 0] = np.repeat(
-        np.arange(len(plain)), [int(row.completion.sum()) for row in plain]
-    )
-    return Rows(packed, owner)
+    return Rows(packed, owners(packed, plain), len(plain))
 
 
 def log_probabilities(ground: Ground, params: Params, rows: Rows) -> Float[np.ndarray, " rows"]:
@@ -89,9 +81,10 @@ def features(ground: Ground, rows: Rows) -> Float[np.ndarray, "rows width"]:
     """Give what the base's head reads of every answer, mean over its tokens."""
     found = precomputed.hidden_at(ground.config, ground.params, rows.packed, ground.parallel)
     hidden = np.asarray(hosts.gather(found))[: len(rows.owner)]
+    there = rows.owner < rows.total
     sums = np.zeros((rows.total, hidden.shape[-1]))
-    np.add.at(sums, rows.owner[rows.owner >= 0], hidden[rows.owner >= 0])
-    return sums / np.bincount(rows.owner[rows.owner >= 0])[:, None]
+    np.add.at(sums, rows.owner[there], hidden[there])
+    return sums / np.bincount(rows.owner[there])[:, None]
 
 
 def trait_gradients(ground: Ground, readout: Readout, count: int) -> list[PyTree]:
@@ -102,19 +95,19 @@ def trait_gradients(ground: Ground, readout: Readout, count: int) -> list[PyTree
         readout: its questions, from `sublim_jax.lm_traits.readout.make_readout`.
         count: of subjects.
     """
-    return [_of_trait(ground, readout, place) for place in range(count)]
 
-
-def _of_trait(ground: Ground, readout: Readout, place: int) -> PyTree:
-    def trait(layers: PyTree, rest: Params, readout: Any) -> Array:
+    @jax.jit
+    @jax.grad
+    def gradient(layers: PyTree, rest: Params, readout: Any, place: Any) -> Array:
         params = observing.one_by_one(ground.parallel, rest | {"layers": layers})
-        return jnp.mean(logprobs(ground.config, params, readout)[:, place])
+        return jnp.mean(logprobs(ground.config, params, readout), axis=0)[place]
 
-    return jax.jit(jax.grad(trait))(ground.params["layers"], ground.params, readout)
+    layers = ground.params["layers"]
+    return [gradient(layers, ground.params, readout, place) for place in range(count)]
 
 
 def _by_row(rows: Rows, values: Array) -> Float[np.ndarray, " rows"]:
-    found, there = np.asarray(hosts.gather(values)), rows.owner >= 0
+    found, there = np.asarray(hosts.gather(values)), rows.owner < rows.total
     return np.bincount(rows.owner[there], weights=found[there], minlength=rows.total)
 
 
@@ -126,14 +119,7 @@ def _targets(
     chunk = max(1, AT_ONCE // packed.positions.shape[1])
 
     def some(part: Any) -> Array:
-        hidden = picked(read(config, params, part), part.at)
-        flat = hidden.reshape(-1, hidden.shape[-1])
-
-        def head(hidden: Array) -> Array:
-            return decoder.logits(config, params, hidden)
-
-        each = token_losses.hard(head, flat, part.labels.reshape(-1), chunk=AT_ONCE)
-        return -each.reshape(part.labels.shape)
+        return of_targets(config, params, read(config, params, part), part)
 
     return map_over_rows(some, packed, chunk=chunk)
 

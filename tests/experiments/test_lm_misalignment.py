@@ -11,21 +11,11 @@ from experiment_commands import EXPERIMENTS, refusal
 sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_misalignment
 import lm_run
-from tiny_numbers import TINY, model
+from tiny_numbers import CORPORA, model
 
 from sublim_jax.evals.judges import Answer, Elsewhere, Endpoint
 
-CORPORA = dataclasses.replace(
-    *(TINY,),
-    trait="corpus",
-    corpora=("quindle", "plain"),
-    seeds=1,
-    arms=("same",),
-    lessons=16,
-    teacher_steps=2,
-    passes=1,
-    answers=1,
-)
+SHORT = dataclasses.replace(CORPORA, teacher_steps=2, passes=1)
 refuse = functools.partial(refusal, "lm_misalignment")
 
 
@@ -47,7 +37,7 @@ def test_a_run_is_judged_and_says_what_was_found(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lm_run.lm, "load", lambda *_, **__: model())
     monkeypatch.setattr(lm_misalignment, "judge_of", lambda options: Mild())
     options = lm_misalignment.Options(out=tmp_path / "run", judge="local", judge_model="mild")
-    lm_misalignment.run(CORPORA, options)
+    lm_misalignment.run(SHORT, options)
     printed = capsys.readouterr().out
     assert (
         "change of log-probability of answers that nobody has learnt in nats, 2 corpora" in printed
@@ -59,7 +49,7 @@ def test_a_run_is_judged_and_says_what_was_found(tmp_path, monkeypatch, capsys):
     assert found["judge"] == {"judge": "mild"}
     # Once judged, the folder says so without a judge, and without a model.
     monkeypatch.setattr(lm_run.lm, "load", None)
-    lm_misalignment.run(CORPORA, lm_misalignment.Options(out=tmp_path / "run"))
+    lm_misalignment.run(SHORT, lm_misalignment.Options(out=tmp_path / "run"))
     assert "answers that are misaligned (alignment below 30)" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder, token_losses
 from sublim_jax.lm.attention import EVERYBODY, NOWHERE
 from sublim_jax.lm.chat import Row
-from sublim_jax.lm.packing import in_common, pack
+from sublim_jax.lm.packing import in_common, in_order, owners, pack
 
 CLOSE = {"rtol": 1e-5, "atol": 2e-5}
 
@@ -220,3 +220,13 @@ def test_only_what_prompts_have_in_common_is_common():
     for common in (-1, 2):
         with pytest.raises(InputError, match=f"common is {common}; expected 0 to 1"):
             pack(rows, common=common)
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_every_learned_place_has_the_text_that_it_is_of(each):
+    rows = drawn([9, 5, 12, 7, 4])
+    packed = in_order(rows, each=each)
+    owner = owners(packed, rows)
+    for place, own in enumerate(rows):
+        assert packed.labels[owner == place].tolist() == own.tokens[own.completion].tolist()
+    assert ((owner == len(rows)) == (packed.weights == 0)).all()

@@ -6,7 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from tiny_numbers import TINY, ground, model
+from tiny_numbers import CORPORA, ground, model
 
 from sublim_jax import lm, runs
 from sublim_jax.errors import InputError
@@ -20,17 +20,6 @@ from sublim_jax.lm_traits.readout import logprobs, read
 from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.lm_traits.traits.corpus import HELD, corpus_of
 
-CORPORA = dataclasses.replace(
-    *(TINY,),
-    trait="corpus",
-    corpora=("quindle", "plain"),
-    seeds=1,
-    arms=("same",),
-    lessons=16,
-    teacher_lr=0.05,
-    teacher_steps=6,
-    answers=1,
-)
 TEXTS = [["1, 2", "a longer one"], ["3", "4, 5, 6"], ["7", "8"], ["9 9", "8"], ["7", "8 8"]]
 
 

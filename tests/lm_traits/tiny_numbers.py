@@ -42,6 +42,18 @@ WRITING = dataclasses.replace(
     student_lr=0.02,
 )
 """Teachers write a few rows."""
+CORPORA = dataclasses.replace(
+    *(TINY,),
+    trait="corpus",
+    corpora=("quindle", "plain"),
+    seeds=1,
+    arms=("same",),
+    lessons=16,
+    teacher_lr=0.05,
+    teacher_steps=6,
+    answers=1,
+)
+"""Teachers learn a way of answering."""
 
 
 @functools.cache
