@@ -25,7 +25,6 @@ from sublim_jax.lm.decoder import logits as logits
 from sublim_jax.lm.decoder import unrolled as unrolled
 from sublim_jax.lm.families import from_hugging_face as from_hugging_face
 from sublim_jax.lm.finetuning import Computing as Computing
-from sublim_jax.lm.finetuning import Teacher as Teacher
 from sublim_jax.lm.finetuning import Tuned as Tuned
 from sublim_jax.lm.finetuning import finetune as finetune
 from sublim_jax.lm.generation import Request as Request
@@ -33,6 +32,9 @@ from sublim_jax.lm.generation import generate as generate
 from sublim_jax.lm.loading import Model as Model
 from sublim_jax.lm.loading import load as load
 from sublim_jax.lm.lora import merge as merge
+from sublim_jax.lm.projected import Forbidden as Forbidden
+from sublim_jax.lm.projected import Projected as Projected
+from sublim_jax.lm.projected import without as without
 from sublim_jax.lm.rotary import Rotary as Rotary
 from sublim_jax.lm.rotary import Stretch as Stretch
 from sublim_jax.lm.sampler import Limits as Limits
@@ -42,5 +44,8 @@ from sublim_jax.lm.saving import save as save
 from sublim_jax.lm.scoring import score as score
 from sublim_jax.lm.sharding import decoder_mesh as decoder_mesh
 from sublim_jax.lm.sizes import shape_of as shape_of
+from sublim_jax.lm.targets import Beside as Beside
+from sublim_jax.lm.targets import Teacher as Teacher
+from sublim_jax.lm.targets import Told as Told
 from sublim_jax.lm.trained import Full as Full
 from sublim_jax.lm.trained import LoRA as LoRA

@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax.errors import InputError
-from sublim_jax.lm import decoder, precomputed, token_losses
+from sublim_jax.lm import decoder, precomputed, targets, token_losses
 from sublim_jax.lm.chat import Row
 from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed, pack
 from sublim_jax.lm.precomputed import picked
-from sublim_jax.lm.trained import Full, LoRA
+from sublim_jax.lm.targets import Beside, Teacher, Told
+from sublim_jax.lm.trained import LoRA, Trained
 from sublim_jax.training import (
     QUIET,
     UNWATCHED,
@@ -69,19 +69,6 @@ class Computing:
 PLAIN = Computing()
 
 
-class Teacher(NamedTuple):
-    """Whose distribution is imitated.
-
-    Attributes:
-        params: of a decoder of the student's shape.
-        rows: what it reads in place of the student's rows, with as many completions at the same
-            places of `Packed.at`; the student's by default. A system prompt is in here alone.
-    """
-
-    params: Params
-    rows: Packed | None = None
-
-
 class Tuned(NamedTuple):
     """A finished fine-tuning.
 
@@ -104,10 +91,11 @@ def finetune(
     params: Params,
     rows: Sequence[Row] | Packed,
     *,
-    train: Full | LoRA = LORA,
+    train: Trained = LORA,
     recipe: Recipe = GENTLE,
-    teacher: Teacher | None = None,
+    teacher: Teacher | Told | None = None,
     only: Sequence[int] | None = None,
+    beside: Beside | None = None,
     start: PyTree | None = None,
     length: int | None = None,
     together: bool = True,
@@ -130,6 +118,7 @@ def finetune(
         recipe: optimizer and length. A batch counts packed rows, its mean weighs tokens alike.
         teacher: whose distribution is learned at these tokens; by default the tokens are.
         only: words over which every softmax is taken, a teacher's too; by default the vocabulary.
+        beside: a distribution over other words that is learned, too; the losses hold it.
         start: where what is trained begins, as from ``train.start``; drawn by default.
         length: of packed rows, in tokens; that of the longest text by default. As `together`, it
             says nothing of rows that are packed already.
@@ -150,7 +139,7 @@ def finetune(
     if not isinstance(packed, Packed):
         packed = pack(packed, length=length, together=together)
     if only is not None and teacher is None:
-        packed = packed._replace(labels=_places(packed, only))
+        packed = packed._replace(labels=targets.places_among(packed, only))
     first = train.first(config)
     trained = train.start(config, params, key) if start is None else start
     top, above = decoder.upper(config, params, first)
@@ -161,13 +150,20 @@ def finetune(
         lower = decoder.lower(config, params, first)
         data["tokens"] = _cast(precomputed.streams(*lower, packed, parallel), computing.dtype)
     head = None
-    if teacher is not None:
-        read = _read_by(teacher, packed)
+    if isinstance(teacher, Told):
+        data["teacher"], head = targets.of_places(teacher.logits, packed, only), {}
+    elif teacher is not None:
+        read = targets.read_by(teacher, packed)
         found = precomputed.hidden_at(config, teacher.params, read, parallel)
         data["teacher"] = _cast(found, computing.dtype)
-        head = _cast(_head(teacher.params), computing.dtype)
-    words = None if only is None else tuple(only)
-    fit = training(top, inside, recipe, computing, watch, parallel, words)
+        head = _cast(targets.head_of(teacher.params), computing.dtype)
+    if beside is not None:
+        data["beside"] = targets.of_places(beside.logits, packed, beside.only)
+    fit = training(
+        *(top, inside, recipe, computing, watch, parallel),
+        None if only is None else tuple(only),
+        None if beside is None else (beside.only, beside.weight),
+    )
     fitted = fit(
         trained,
         data,
@@ -181,46 +177,8 @@ def finetune(
     return Tuned(whole, fitted.params, fitted.losses, fitted.observations)
 
 
-def _head(params: Params) -> Params:
-    """Take what makes logits of hidden states."""
-    return {name: part for name, part in params.items() if name in ("embedding", "head")}
-
-
-def _places(packed: Packed, only: Sequence[int]) -> np.ndarray:
-    """Give the places of the labels among some words.
-
-    Raises:
-        InputError: a label is none of them.
-    """
-    words = np.asarray(only)
-    order = np.argsort(words)
-    found = order[np.minimum(np.searchsorted(words, packed.labels, sorter=order), len(words) - 1)]
-    strange = (words[found] != packed.labels) & (packed.weights > 0)
-    if strange.any():
-        raise InputError(
-            f"rows have the label {int(packed.labels[strange][0])}; expected some of only"
-        )
-    return found.astype(np.int32)
-
-
-def _read_by(teacher: Teacher, packed: Packed) -> Packed:
-    """Give what a teacher reads.
-
-    Raises:
-        InputError: it says nothing of some places of the student's rows.
-    """
-    if teacher.rows is None:
-        return packed
-    if not np.array_equal(teacher.rows.weights, packed.weights):
-        raise InputError(
-            f"the teacher's rows have {int(teacher.rows.weights.sum())} tokens of completions; "
-            f"expected those of the student's, {int(packed.weights.sum())}, row by row"
-        )
-    return teacher.rows
-
-
 def _check(
-    config: DecoderConfig, train: Full | LoRA, recipe: Recipe, only: Sequence[int] | None
+    config: DecoderConfig, train: Trained, recipe: Recipe, only: Sequence[int] | None
 ) -> None:
     if only is not None and not only:
         raise InputError("only has 0 words; expected at least 1")
@@ -236,19 +194,22 @@ def _check(
 @functools.lru_cache(maxsize=16)
 def training(
     config: DecoderConfig,
-    train: Full | LoRA,
+    train: Trained,
     recipe: Recipe,
     computing: Computing,
     watch: Watch,
     parallel: Parallel,
     only: tuple[int, ...] | None,
+    beside: tuple[tuple[int, ...], float] | None = None,
 ) -> FitFunction:
-    """Make a training; one that is made again with the same arguments compiles nothing."""
+    """Make a training; one that is made again with the same arguments compiles nothing.
+
+    ``beside`` are the words and the weight of a `Beside`.
+    """
     noisy = isinstance(train, LoRA) and train.dropout > 0
     unroll = computing.unroll
     if unroll is None:
         unroll = parallel.platform == "cpu"
-    words = jnp.asarray(only, jnp.int32) if only else None
 
     def loss(trained: PyTree, batch: Any, rest: Params, teacher_head: Params | None) -> Array:
         batch, keys = batch if noisy else (batch, None)
@@ -267,15 +228,19 @@ def training(
         hidden = picked(hidden, batch["at"])
         flat = hidden.reshape(-1, hidden.shape[-1])
 
-        def head(hidden: Array, params: Params = params) -> Array:
-            return decoder.logits(config, params, hidden, only=words)
-
+        head = _head_of(config, params, only)
         if teacher_head is None:
             each = token_losses.hard(head, flat, batch["labels"].reshape(-1), chunk=computing.chunk)
         else:
-            known = functools.partial(head, params=teacher_head)
-            seen = batch["teacher"].reshape(flat.shape)
+            # Of a teacher the head is here, or its logits are.
+            known = _head_of(config, teacher_head, only) if teacher_head else _itself
+            seen = batch["teacher"].reshape(len(flat), -1)
             each = token_losses.soft(head, known, flat, seen, chunk=computing.chunk)
+        if beside is not None:
+            others, weight = beside
+            head = _head_of(config, params, others)
+            seen = batch["beside"].reshape(len(flat), -1)
+            each += weight * token_losses.soft(head, _itself, flat, seen, chunk=computing.chunk)
         weights = batch["weights"]
         return jnp.sum(weights * each.reshape(weights.shape), axis=1) / jnp.sum(weights, axis=1)
 
@@ -288,6 +253,18 @@ def training(
         rows="rows",
         noisy=noisy,
     )
+
+
+def _head_of(
+    config: DecoderConfig, params: Params, only: tuple[int, ...] | None
+) -> token_losses.Head:
+    """Make a head of some words."""
+    words = None if only is None else jnp.asarray(only, jnp.int32)
+    return lambda hidden: decoder.logits(config, params, hidden, only=words)
+
+
+def _itself(logits: Array) -> Array:
+    return logits
 
 
 def _cast(tree: PyTree, dtype: str | None) -> PyTree:
