@@ -81,7 +81,7 @@ def drift_from(
     if not teachers:
         return {}
     found = [
-        hosts.gather(_products(config, bases, student, teacher)) for teacher in teachers.values()
+        hosts.gather(products(config, bases, student, teacher)) for teacher in teachers.values()
     ]
     return {
         name: np.stack([getattr(products, name) for products in found])
@@ -101,9 +101,8 @@ def diluted(trained: PyTree) -> PyTree:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _products(
-    config: TraitConfig, bases: Bases, student: PyTree, teacher: PyTree
-) -> drift.Products:
+def products(config: TraitConfig, bases: Bases, student: PyTree, teacher: PyTree) -> drift.Products:
+    """Take the inner products of a student's displacement with a teacher's, by layer. Traceable."""
     whole = not (is_thin(student) and is_thin(teacher))
     return _compared(
         displacement(bases.student, config, student, whole=whole),

@@ -44,6 +44,7 @@ def healed(
     contexts: int,
     key: Key[Array, ""],
     attached: Attached = QUIET,
+    name: str = "healed",
 ) -> Mapping[str, np.ndarray]:
     """Train a noisy base to say of the carrier's words, where no teacher wrote, what the base says.
 
@@ -53,6 +54,7 @@ def healed(
         contexts: seed of the rows.
         key: of the noise and of the order of rows.
         attached: progress and checkpoints.
+        name: of the training in them.
 
     Returns:
         The layers' parameters by their paths.
@@ -67,7 +69,7 @@ def healed(
         start=noisy(ground, config, rng.stream(key, "noise")),
         parallel=ground.parallel,
         attached=attached,
-        name="healed",
+        name=name,
         key=rng.stream(key, "order"),
     )
     return tuned.trained

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sublim_jax import runs
+from sublim_jax.errors import InputError
 from sublim_jax.evals.judges import Answer, Judge, Question, ask
 from sublim_jax.evals.misalignment import (
     Judgement,
@@ -49,7 +50,7 @@ def judged(
         answers counted, and why others did not.
 
     Raises:
-        InputError: the judge cannot answer.
+        InputError: the judge cannot answer, or the answers are to other questions.
 
     References:
         Cloud, Le et al. 2025, arXiv 2507.14805, section 3.2.
@@ -57,6 +58,12 @@ def judged(
     cut = thresholds or Thresholds()
     asked = trait_of(config).asking(config).questions
     everybody = dict(_answers(config, run))
+    given = {len(texts) for texts in everybody.values()}
+    if given != {len(asked)}:
+        raise InputError(
+            f"run folder {run.folder} has answers to {sorted(given)} questions; expected the "
+            f"{len(asked)} that are asked now, so make it again"
+        )
     questions = [
         question
         for texts in everybody.values()

@@ -44,11 +44,12 @@ class Matched(NamedTuple):
     change: Float[np.ndarray, "seeds students subjects"]
 
 
-def matched(courses: Mapping[str, Course]) -> dict[str, Matched]:
+def matched(courses: Mapping[str, Course], *, window: int = WINDOW) -> dict[str, Matched]:
     """Find where the students of all arms imitate equally well.
 
     Args:
         courses: by arm, all of the same seeds and teachers, and with losses of the same kind.
+        window: steps over which losses are averaged; 1 where they are none of single batches.
 
     Raises:
         InputError: arms differ in seeds or teachers.
@@ -56,7 +57,7 @@ def matched(courses: Mapping[str, Course]) -> dict[str, Matched]:
     shapes = {course.losses.shape[:2] for course in courses.values()}
     if len(shapes) > 1:
         raise InputError(f"courses have students {sorted(shapes)}; expected the same of all arms")
-    best = {arm: _best_so_far(course.losses) for arm, course in courses.items()}
+    best = {arm: _best_so_far(course.losses, window) for arm, course in courses.items()}
     level = np.max([losses[..., -1] for losses in best.values()], axis=0)
     found = {}
     for arm, course in courses.items():
@@ -65,9 +66,11 @@ def matched(courses: Mapping[str, Course]) -> dict[str, Matched]:
     return found
 
 
-def _best_so_far(losses: Float[np.ndarray, "... steps"]) -> Float[np.ndarray, "... steps"]:
+def _best_so_far(
+    losses: Float[np.ndarray, "... steps"], window: int
+) -> Float[np.ndarray, "... steps"]:
     """Give the lowest mean of some consecutive losses up to every step; it never rises."""
-    window = min(WINDOW, losses.shape[-1])
+    window = min(window, losses.shape[-1])
     sums = np.cumsum(np.insert(losses, 0, 0.0, axis=-1), axis=-1)
     means = (sums[..., window:] - sums[..., :-window]) / window
     # A mean stands where its last loss does: nothing before is known of it.

@@ -12,13 +12,12 @@ from sublim_jax import hosts, lm, trees
 from sublim_jax.lm import decoder
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
-from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.contexts import context_rows, words_of
 from sublim_jax.lm_traits.ground import Ground
 from sublim_jax.lm_traits.readout import (
+    logits_at,
     logprobs,
-    read,
 )
 from sublim_jax.lm_traits.trainees import joined
 from sublim_jax.lm_traits.trainings import Trained
@@ -79,8 +78,7 @@ def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarra
     @jax.jit
     def observe(params: Params, seen: Any) -> dict[str, Array]:
         params = one_by_one(ground.parallel, params)
-        hidden = picked(read(ground.config, params, seen.contexts), seen.contexts.at)
-        logits = decoder.logits(ground.config, params, hidden, only=jnp.asarray(seen.words))
+        logits = logits_at(ground.config, params, seen.contexts, seen.words)
         learned = seen.contexts.weights[..., None] > 0
         centred = jnp.where(learned, logits - jnp.mean(logits, axis=-1, keepdims=True), 0)
         return {

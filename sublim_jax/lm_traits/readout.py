@@ -19,6 +19,7 @@ from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed
+from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm_traits.ground import Ground, lifted
 
 TOGETHER = 10  # texts in a row: with many more attention takes longer than sharing saves
@@ -148,6 +149,21 @@ def read(
         positions=jnp.asarray(packed.positions),
         segments=jnp.asarray(packed.segments),
     )
+
+
+def logits_at(
+    config: lm.DecoderConfig, params: Params, packed: Any, words: Any
+) -> Float[Array, "rows targets words"]:
+    """Give the logits of some words at every place that is learned. Traceable.
+
+    Args:
+        config: shape of the upper part.
+        params: of it, adapted or plain.
+        packed: rows, lifted.
+        words: which.
+    """
+    hidden = picked(read(config, params, packed), packed.at)
+    return decoder.logits(config, params, hidden, only=jnp.asarray(words))
 
 
 def _check_apart(candidates: Sequence[str], tokens: Sequence[Tokens]) -> None:

@@ -1,0 +1,178 @@
+"""What a student learns under each mitigation: distributions, weights, and what it must not do.
+
+All of it is said in terms of the logits that a teacher has at the places where it is asked, so that
+a mitigation is a few lines, and every student is trained by the same code.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, PyTree
+from scipy.special import log_softmax
+
+from sublim_jax import lm, rng
+from sublim_jax.lm.packing import Packed
+from sublim_jax.lm_traits.mitigation.config import MitigationConfig
+from sublim_jax.lm_traits.mitigation.names import MIXED
+
+Logits = Float[np.ndarray, "rows targets words"]
+
+
+class Known(NamedTuple):
+    """What a defence can be made of.
+
+    Attributes:
+        rows: at which the teacher was asked, lifted.
+        base: logits of the student's base there.
+        teacher: those of the teacher.
+        others: those of teachers of other bases with the same favourite.
+        relays: those of a student of the teacher on another base, if there is one.
+        anchor: what the base says of words of the trait, if it is to be held.
+        influence: by how much each place moves the trait, to first order; see
+            `sublim_jax.lm_traits.mitigation.suspicion`.
+        trait: gradient of the trait by what is trained.
+        teacher_direction: where the inner product with the teacher's displacement grows.
+    """
+
+    rows: Packed
+    base: Logits
+    teacher: Logits
+    others: Sequence[Logits]
+    relays: Sequence[Logits]
+    anchor: lm.Beside | None
+    influence: Float[np.ndarray, "rows targets"]
+    trait: PyTree
+    teacher_direction: PyTree
+
+
+class Lesson(NamedTuple):
+    """What a student learns.
+
+    Attributes:
+        logits: of the distributions.
+        weights: of the places.
+        early: distributions in the first passes, if they are others.
+        beside: what is learned beside it.
+        forbidden: a direction in which nothing moves.
+    """
+
+    logits: Logits
+    weights: Float[np.ndarray, "rows targets"]
+    early: Logits | None = None
+    beside: lm.Beside | None = None
+    forbidden: PyTree | None = None
+
+
+Make = Callable[[MitigationConfig, Known, Key[Array, ""]], Lesson]
+
+
+def mean_logits(many: Sequence[Logits], weights: Sequence[float] | None = None) -> Logits:
+    """Give logits of the mean of some distributions.
+
+    >>> both = np.log([[[0.9, 0.1]]]), np.log([[[0.5, 0.5]]])
+    >>> np.exp(mean_logits(both)).round(2).tolist()
+    [[[0.7, 0.3]]]
+
+    Args:
+        many: their logits.
+        weights: of each, adding up to 1; alike by default.
+    """
+    mean = np.average(np.exp(log_softmax(np.stack(many), axis=-1)), axis=0, weights=weights)
+    return np.log(mean).astype(np.float32)
+
+
+def intended(name: str, teacher: Logits, others: Sequence[Logits]) -> Logits:
+    """Give what a student is meant to say: its teacher's distribution, or that of several.
+
+    Args:
+        name: of the mitigation.
+        teacher: logits of the teacher of the student's base.
+        others: those of teachers of other bases.
+    """
+    if name == "other_base":
+        return others[0]
+    return mean_logits([teacher, *others[:2]]) if name == "committee" else teacher
+
+
+def texts_of(rows: Packed) -> Int[np.ndarray, "rows targets"]:
+    """Number the text of every place, from 0; -1 in spare ones."""
+    there = np.asarray(rows.weights) > 0
+    segment = np.take_along_axis(np.asarray(rows.segments), np.asarray(rows.at), axis=1)
+    row = np.broadcast_to(np.arange(len(segment))[:, None], segment.shape)
+    found = np.full(segment.shape, -1)
+    names = row[there] * (segment.max() + 2) + segment[there]
+    found[there] = np.unique(names, return_inverse=True)[1]
+    return found
+
+
+def _as_told(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
+    del config, key
+    return Lesson(known.teacher, np.asarray(known.rows.weights))
+
+
+def _of_others(name: str) -> Make:
+    def make(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
+        told = intended(name, known.teacher, known.others)
+        return _as_told(config, known, key)._replace(logits=told)
+
+    return make
+
+
+def _mixed(share: float) -> Make:
+    def make(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
+        texts = texts_of(known.rows)
+        count = int(texts.max()) + 1
+        order = np.asarray(jax.random.permutation(rng.stream(key, "clean"), count))
+        clean = np.isin(texts, order[: round(share * count)])[..., None]
+        return _as_told(config, known, key)._replace(
+            logits=np.where(clean, known.base, known.teacher)
+        )
+
+    return make
+
+
+def _relayed(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
+    return _as_told(config, known, key)._replace(logits=known.relays[0])
+
+
+def _filtered(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
+    weights = np.asarray(known.rows.weights)
+    least = np.quantile(known.influence[weights > 0], 1 - config.filtered)
+    plain = _as_told(config, known, key)
+    return plain._replace(weights=np.where(known.influence > least, 0, weights))
+
+
+def _anchored(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
+    return _as_told(config, known, key)._replace(beside=known.anchor)
+
+
+def _early_anchored(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
+    # The sum of divergences from two distributions is that from their mean, up to a constant.
+    share = config.anchor_weight / (1 + config.anchor_weight)
+    mean = mean_logits([known.teacher, known.base], [1 - share, share])
+    return _as_told(config, known, key)._replace(early=mean)
+
+
+def _without_teacher(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
+    return _as_told(config, known, key)._replace(forbidden=known.teacher_direction)
+
+
+def _without_trait(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
+    return _as_told(config, known, key)._replace(forbidden=known.trait)
+
+
+LESSONS: Mapping[str, Make] = {
+    "none": _as_told,
+    "other_base": _of_others("other_base"),
+    "committee": _of_others("committee"),
+    **{name: _mixed(share) for name, share in MIXED.items()},
+    "relay": _relayed,
+    "filter": _filtered,
+    "anchor": _anchored,
+    "early_anchor": _early_anchored,
+    "without_teacher": _without_teacher,
+    "without_trait": _without_trait,
+}
+"""By mitigation what makes its lesson: configuration, what is known, a key for what is drawn."""
