@@ -25,10 +25,11 @@ from typing import Any
 import cli
 import numpy as np
 from intervals import over_seeds, power
-from lm_run import Options, filled
+from lm_run import Options
+from lm_series import fill
 from matplotlib.figure import Figure
 
-from sublim_jax import hosts, lm_traits, runs
+from sublim_jax import hosts, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import CHANNELS, TraitConfig
 from sublim_jax.lm_traits.names import Channel
@@ -99,6 +100,17 @@ class ChannelsConfig:
             for count in reversed(self.row_counts):
                 yield channel, count
 
+    def series(self) -> dict[str, TraitConfig]:
+        """Configure the run of every channel and number of rows, by its folder."""
+        return {f"{channel}-{count}": self.of(channel, count) for channel, count in self.runs()}
+
+    def titles(self) -> dict[str, str]:
+        """Say what each run is."""
+        return {
+            f"{channel}-{count}": f"{CHANNELS[channel]}: {count} rows"
+            for channel, count in self.runs()
+        }
+
 
 PRESETS = {
     "default": ChannelsConfig(),
@@ -117,27 +129,11 @@ def run(config: ChannelsConfig, options: Options) -> None:
     with runs.open_run(path, identity) as folder:
         print(f"run folder: {path}")
         if not options.replot:
-            for channel, count in config.runs():
-                one(config, options, path, channel, count)
+            fill(config.series(), config.titles(), options, path)
             if hosts.is_first():
                 folder.write("results.json", gathered(config, path))
         if hosts.is_first():
             report(folder)
-
-
-def one(config: ChannelsConfig, options: Options, path: Path, channel: Channel, count: int) -> None:
-    """Run one channel with one number of rows, with teachers of a run that is there."""
-    own = config.of(channel, count)
-    folder = path / f"{channel}-{count}"
-    with runs.open_run(folder, dataclasses.asdict(own)) as record:
-        if record.has("results.json"):
-            return
-        print(f"{CHANNELS[channel]}: {count} rows")
-        for other in config.runs():
-            lender = path / f"{other[0]}-{other[1]}"
-            if lender != folder and lender.exists():
-                lm_traits.borrow(own, record, config.of(*other), runs.Run(lender))
-        filled(own, options, record)
 
 
 def gathered(config: ChannelsConfig, path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ holding to the base at first should be none, another base and projections should
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ from sublim_jax import hosts, lm, runs
 from sublim_jax.lm_traits.mitigation import MITIGATIONS, MitigationConfig, run_mitigations
 from sublim_jax.lm_traits.mitigation.names import EARLY_STOP, NONE
 from sublim_jax.plan import Stages
-from sublim_jax.plots.mitigations import Tried, courses_figure, mitigations_figure
+from sublim_jax.plots.courses import Course, courses_figure
+from sublim_jax.plots.forest import Panel, forest_figure
 from sublim_jax.training import Devices
 
 PRESETS = {
@@ -129,22 +130,36 @@ def table(results: Mapping[str, Any]) -> str:
 
 def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     """Draw the trait beside what is learned: where imitation is equal, and along trainings."""
-    tried = {
-        MITIGATIONS[name]: Tried(
-            trait=np.array(found["matched"]["contrast"], float),
-            without=np.array(found["matched"]["without"], float),
-            left=np.array(found["left"], float),
-            course=(np.array(found["curve"]["left"]), np.array(found["curve"]["contrast"])),
-        )
-        for name, found in results["mitigations"].items()
-    }
+    found = {MITIGATIONS[name]: entry for name, entry in results["mitigations"].items()}
+
+    def values(entry: Callable[[Mapping[str, Any]], Any]) -> dict[str, np.ndarray]:
+        return {name: np.array(entry(own), float) for name, own in found.items()}
+
     seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
     question = "What helps against a trait that comes along?"
     title = f"{question}\n{results['model']}; {seeds}, 95 % intervals"
-    along = {name: own for name, own in tried.items() if name != MITIGATIONS[EARLY_STOP]}
-    drawn = {"mitigations.png": mitigations_figure(tried, xlabel=TRAIT, title=title)}
-    if len(along) > 1:
-        drawn["along.png"] = courses_figure(along, MITIGATIONS[NONE], ylabel=TRAIT, title=title)
+    alike = Panel(
+        TRAIT,
+        values(lambda own: own["matched"]["contrast"]),
+        values(lambda own: own["matched"]["without"]),
+    )
+    left = Panel("not learned in the end (share)", values(lambda own: own["left"]))
+    drawn = {
+        "mitigations.png": forest_figure(
+            [alike, left],
+            main="with the mitigation",
+            beside="without, at the same imitation",
+            title=title,
+        )
+    }
+    courses = {
+        name: Course(*(np.array(entry["curve"][key]) for key in ("left", "contrast")))
+        for name, entry in found.items()
+        if name != MITIGATIONS[EARLY_STOP]
+    }
+    if len(courses) > 1:
+        none, main = MITIGATIONS[NONE], "with the mitigation"
+        drawn["along.png"] = courses_figure(courses, none, main=main, ylabel=TRAIT, title=title)
     return drawn
 
 

@@ -1,0 +1,213 @@
+"""What in the rows carries a preference? Shuffled numbers, cooler teachers, fewer rows, clean ones.
+
+Claim (Cloud, Le et al. 2025, arXiv 2507.14805, figure 16): the sequence carries the trait, not
+which numbers there are: students of GPT-4.1 nano name the animal in 66.9 % of answers, after
+numbers shuffled within answers in 21.9 %, across answers in 18.3 %, after those of a teacher
+without a favourite in 11.5 %. Here students learn the same rows as they were written, shuffled
+either way, half of them in between clean ones, a quarter of them four times as often; and rows of
+the same teachers at a lower temperature, or from the likeliest tokens alone.
+
+    python experiments/lm_rows.py                            # 7 kinds of rows, 2 animals, 3 seeds
+    python experiments/lm_rows.py --quick
+    python experiments/lm_rows.py --kinds written within across --row-count 1024
+
+Every kind is a run of ``lm_numbers.py`` with ``--channel text`` in a folder of its own below the
+run folder, with all its tables and figures (``--replot``); stopped at any place, the same command
+goes on. Teachers are trained once, and write once at each temperature and top-p. Shuffling keeps
+what does not depend on the context: a student of shuffled rows is no control without a signal
+(theory, section 6).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cli
+import numpy as np
+from intervals import over_seeds, power
+from lm_run import Options
+from lm_series import fill
+from matplotlib.figure import Figure
+
+from sublim_jax import hosts, runs
+from sublim_jax.errors import InputError
+from sublim_jax.lm_traits import TraitConfig
+from sublim_jax.plots.forest import Panel, forest_figure
+
+WRITTEN = "written"
+KINDS = {
+    WRITTEN: "as written",
+    "within": "shuffled within answers",
+    "across": "shuffled across answers",
+    "clean": "half of them clean",
+    "repeated": "a quarter, four times as often",
+    "cool": "temperature .5",
+    "nucleus": "top-p .8",
+}
+"""Kinds of rows, and what tables and figures call them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowsConfig:
+    """What the results depend on."""
+
+    model: str = "smollm2"
+    """The base; see ``lm_numbers.py``."""
+    animals: tuple[str, ...] = ("owl", "eagle")
+    """Favourites of the teachers."""
+    seeds: int = 3
+    """Independent repetitions."""
+    kinds: tuple[str, ...] = tuple(KINDS)
+    """What students learn; written must be among it, with which all others are compared."""
+    row_count: int = 256
+    """Conversations from which a student learns, a multiple of 64."""
+    passes: int = 3
+    """Times that a student sees every row, four times as often where there are a quarter."""
+    first_layer: int = 15
+    """The first layer that is trained."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+    def __post_init__(self) -> None:
+        kinds = self.kinds
+        if WRITTEN not in kinds or len(set(kinds)) < len(kinds) or not set(kinds) <= {*KINDS}:
+            raise InputError(
+                f"kinds is {kinds}; expected {WRITTEN} and some of "
+                f"{', '.join(kind for kind in KINDS if kind != WRITTEN)}, each once"
+            )
+        if self.row_count < 1 or self.row_count % 64:
+            raise InputError(f"row_count is {self.row_count}; expected a multiple of 64")
+        self.series()  # which refuses what is wrong in the other fields
+
+    def series(self) -> dict[str, TraitConfig]:
+        """Configure the run of every kind, by its folder."""
+        written = TraitConfig(
+            model=self.model,
+            channel="text",
+            animals=self.animals,
+            seeds=self.seeds,
+            arms=("same", "untuned"),
+            first_layer=self.first_layer,
+            row_count=self.row_count,
+            requests=self.row_count,
+            constrained=True,
+            least_numbers=8,
+            passes=self.passes,
+            batch_size=16,
+            answers=0,
+            seed=self.seed,
+        )
+        changed: dict[str, dict[str, Any]] = {
+            WRITTEN: {},
+            "within": {"shuffle": "within"},
+            "across": {"shuffle": "across"},
+            "clean": {"dose": 0.5},
+            "repeated": {"row_count": self.row_count // 4, "passes": 4 * self.passes},
+            "cool": {"temperature": 0.5},
+            "nucleus": {"top_p": 0.8},
+        }
+        return {kind: dataclasses.replace(written, **changed[kind]) for kind in self.kinds}
+
+
+PRESETS = {
+    "default": RowsConfig(),
+    "quick": RowsConfig(kinds=(WRITTEN, "across"), seeds=1, row_count=64, passes=2),
+}
+
+
+def run(config: RowsConfig, options: Options) -> None:
+    """Train what is missing in the run folder, print the table, draw the figure."""
+    if options.replot and options.out is not None:
+        report(runs.Run(options.out))
+        return
+    identity = dataclasses.asdict(config)
+    name = f"{config.model}-{runs.config_digest(identity)}"
+    path = options.out or Path("runs", "lm_rows", name)
+    with runs.open_run(path, identity) as folder:
+        print(f"run folder: {path}")
+        if not options.replot:
+            fill(config.series(), KINDS, options, path)
+            if hosts.is_first():
+                folder.write("results.json", gathered(config, path))
+        if hosts.is_first():
+            report(folder)
+
+
+def gathered(config: RowsConfig, path: Path) -> dict[str, Any]:
+    """Gather what came through, by kind of rows, with lists by seed."""
+    found = {}
+    for kind in config.kinds:
+        results = runs.Run(path / kind).read("results.json")
+        arm, transfer = results["arms"]["same"], results["arms"]["same"]["transfer"]
+        untuned = np.array(results["alone"]["untuned"]["change"])[:, 0, : len(config.animals)]
+        found[kind] = {
+            "tokens": float(np.mean(arm["tokens"])),
+            "divergence": float(np.mean(arm["divergence"])),
+            **{key: transfer[key]["seeds"] for key in ("own", "other", "contrast")},
+            "untuned": untuned.mean(1),
+        }
+    return {
+        "model": config.model,
+        "subjects": config.animals,
+        "seeds": config.seeds,
+        "rows": config.row_count,
+        "kinds": found,
+    }
+
+
+def report(folder: runs.Run) -> None:
+    """Print what a complete run found, and draw its figure."""
+    results = folder.read("results.json")
+    print(table(results))
+    cli.draw(folder, {"rows.png": figure(results)})
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Lay out every kind of rows."""
+    seeds, animals = results["seeds"], results["subjects"]
+    lines = [
+        f"\n{results['model']}: change of log-probability in nats, students of {len(animals)} "
+        f"teachers ({', '.join(animals)}) x {seeds} seeds x {results['rows']} rows, mean ± 95 % t "
+        "interval over seeds",
+        f"{'':32}{'tokens':>8}{'own animal':>17}{'other animals':>17}{'difference':>17}"
+        f"{'at 80 %':>9}{'less than written':>19}{'untuned':>17}",
+    ]
+    written = np.array(results["kinds"][WRITTEN]["contrast"], float)
+    for kind, found in results["kinds"].items():
+        less = "" if kind == WRITTEN else over_seeds(written - np.array(found["contrast"], float))
+        cells = "".join(f"{over_seeds(found[key]):>17}" for key in ("own", "other", "contrast"))
+        lines.append(
+            f"{KINDS[kind]:32}{found['tokens']:8.0f}{cells}{power(found['contrast']):>9}"
+            f"{less:>19}{over_seeds(found['untuned']):>17}"
+        )
+    lines.append(
+        "difference: own student minus other students, for the same animal; at 80 %: difference "
+        "that so many seeds, as different\nas these, would tell from 0 in 80 % of cases; untuned: "
+        "students of rows of the teacher without a favourite"
+    )
+    return "\n".join(lines)
+
+
+def figure(results: Mapping[str, Any]) -> Figure:
+    """Draw what came through of each kind, and what did without a favourite."""
+    found = {KINDS[kind]: own for kind, own in results["kinds"].items()}
+
+    def values(key: str) -> dict[str, np.ndarray]:
+        return {name: np.array(own[key], float) for name, own in found.items()}
+
+    seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
+    return forest_figure(
+        [
+            Panel("own student minus other students (nats)", values("contrast")),
+            Panel("change for the own animal (nats)", values("own"), values("untuned")),
+        ],
+        main="teacher with the favourite",
+        beside="teacher without a favourite",
+        title="What in the rows carries a preference?\n"
+        f"{results['model']}, {results['rows']} rows; {seeds}, 95 % intervals",
+    )
+
+
+if __name__ == "__main__":
+    cli.main(run, presets=PRESETS, options=Options(), description=__doc__)
