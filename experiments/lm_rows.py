@@ -175,7 +175,8 @@ def table(results: Mapping[str, Any]) -> str:
     ]
     written = np.array(results["kinds"][WRITTEN]["contrast"], float)
     for kind, found in results["kinds"].items():
-        less = "" if kind == WRITTEN else over_seeds(written - np.array(found["contrast"], float))
+        fewer = (written - np.array(found["contrast"], float)).tolist()
+        less = "" if kind == WRITTEN else over_seeds(fewer)
         cells = "".join(f"{over_seeds(found[key]):>17}" for key in ("own", "other", "contrast"))
         lines.append(
             f"{KINDS[kind]:32}{found['tokens']:8.0f}{cells}{power(found['contrast']):>9}"
