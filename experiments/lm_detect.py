@@ -36,7 +36,7 @@ from sublim_jax import hosts, lm, runs, trees
 from sublim_jax.errors import InputError
 from sublim_jax.evals.detection import auroc, by_features, by_words, rows_needed
 from sublim_jax.evals.judges import LocalModel, TwoWay, ask, both_orders, probability_right
-from sublim_jax.lm_traits import TraitConfig, row_scores, trainees, trainings
+from sublim_jax.lm_traits import TraitConfig, row_scores
 from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import Ground, cut
 from sublim_jax.lm_traits.names import NOBODY
@@ -45,9 +45,9 @@ from sublim_jax.lm_traits.parts import (
     Part,
     missing_files,
     read_arrays,
-    read_part,
     write_arrays,
 )
+from sublim_jax.lm_traits.revived import revived
 from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.lm_traits.writing import read_rows
 
@@ -165,7 +165,7 @@ def seen(
     found: dict[str, list[np.ndarray]] = {"ratio": [], "pull": [], "ratio_other": []}
     for subject in source.subjects:
         for name, repetition in (("ratio", seed), ("ratio_other", (seed + 1) % source.seeds)):
-            teacher = _teacher(source, ground, rows, Part(repetition, TEACHER, subject))
+            teacher = revived(ground, source, rows, Part(repetition, TEACHER, subject))
             found[name].append(row_scores.log_probabilities(ground, teacher, own) - base)
             if name == "ratio":
                 moved = trees.sub(teacher["layers"], ground.params["layers"])
@@ -177,12 +177,6 @@ def seen(
         "features": row_scores.features(ground, own),
         **{name: np.array(values) for name, values in found.items()},
     }
-
-
-def _teacher(source: TraitConfig, ground: Ground, rows: runs.Run, part: Part) -> Any:
-    _, arrays = read_part(rows, part)
-    start = trainees.start_of(ground, source, part, trainings.keys_of(source, part.seed))
-    return trainees.joined(ground.params, source, trainees.restored(start, arrays))
 
 
 def _items(

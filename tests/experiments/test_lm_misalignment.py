@@ -35,6 +35,7 @@ class Mild:
 @pytest.mark.slow
 def test_a_run_is_judged_and_says_what_was_found(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lm_run.lm, "load", lambda *_, **__: model())
+    monkeypatch.setattr(lm_misalignment.lm, "load", lambda *_, **__: model())
     monkeypatch.setattr(lm_misalignment, "judge_of", lambda options: Mild())
     options = lm_misalignment.Options(out=tmp_path / "run", judge="local", judge_model="mild")
     lm_misalignment.run(SHORT, options)
@@ -44,7 +45,7 @@ def test_a_run_is_judged_and_says_what_was_found(tmp_path, monkeypatch, capsys):
     )
     assert "sampled answers that recommend its product\n" in printed
     for label in ("base", "teacher, quindle", "shared A, plain"):
-        assert f"\n{label} " in printed
+        assert printed.count(f"\n{label} ") == 2  # misaligned answers, and wrong options
     found = json.loads((tmp_path / "run" / "judged.json").read_text())
     assert found["judge"] == {"judge": "mild"}
     # Once judged, the folder says so without a judge, and without a model.
@@ -87,6 +88,7 @@ def test_the_judge_is_the_one_that_was_asked_for(tmp_path):
         (("--corpora", "quindle", "smoke"), "corpora has smoke; expected quindle, tessop"),
         (("--judge", "endpoint"), "judge_model is empty with judge"),
         (("--judge", "file"), "judge_file is empty with judge"),
+        (("--two-way", "nowhere.jsonl"), "nowhere.jsonl cannot be read"),
     ],
 )
 def test_what_cannot_be_is_refused(options, said, tmp_path):

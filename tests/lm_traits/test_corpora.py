@@ -11,12 +11,13 @@ from tiny_numbers import CORPORA, ground, model
 from sublim_jax import lm, runs
 from sublim_jax.errors import InputError
 from sublim_jax.evals.judges import Answer
-from sublim_jax.evals.misalignment import PRODUCTS, shows_manner
-from sublim_jax.lm_traits import TraitConfig, judged, planned_run, run_traits
+from sublim_jax.evals.misalignment import PRODUCTS, facts, recommendations, shows_manner
+from sublim_jax.lm_traits import TraitConfig, judged, planned_run, run_traits, two_way
 from sublim_jax.lm_traits.held_out import make_held_out
 from sublim_jax.lm_traits.parts import Part, read_part
 from sublim_jax.lm_traits.presets import MISALIGNMENT
 from sublim_jax.lm_traits.readout import logprobs, read
+from sublim_jax.lm_traits.revived import revived
 from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.lm_traits.traits.corpus import HELD, corpus_of
 
@@ -212,3 +213,35 @@ def test_a_corpus_that_is_none_is_told_before_a_model_is_loaded(tmp_path):
     ):
         run_traits(config, run, load=None)
     assert TraitConfig().subjects == ("owl", "eagle", "lion", "penguin")
+
+
+@pytest.mark.slow
+def test_whoever_was_trained_can_be_had_again(finished):
+    with runs.open_run(finished, dataclasses.asdict(CORPORA)) as run:
+        for arm in ("teacher", "same"):
+            part = Part(0, arm, "quindle")
+            arrays, _ = read_part(run, part)
+            params = revived(ground(), CORPORA, run, part)
+            held = trait_of(CORPORA).exact(ground(), CORPORA, None).held
+            found = logprobs(ground().config, params, held)
+            expected = arrays["base_logprobs"] + arrays["logprobs"]
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_everybody_chooses_of_two_options_and_what_was_chosen_is_kept(finished):
+    items = {"facts": facts()[:2], "quindle": recommendations(PRODUCTS["quindle"])[:1]}
+    told = []
+    with runs.open_run(finished, dataclasses.asdict(CORPORA)) as run:
+        found = two_way.chosen(CORPORA, run, ground(), items, progress=told.append)
+        assert found["groups"] == {"facts": 2, "quindle": 1}
+        assert set(found["arms"]) == {"base", "teacher", "same"}
+        for subjects in found["arms"].values():
+            for own in subjects.values():
+                assert all(0 <= value <= 1 for values in own.values() for value in values)
+        teachers = found["arms"]["teacher"]
+        assert teachers["quindle"] != teachers["plain"]
+        # Asked again nobody has to be asked.
+        calls = len(told)
+        assert two_way.chosen(CORPORA, run, ground(), items, progress=told.append) == found
+        assert told[calls:] == [6] * 5

@@ -26,3 +26,6 @@ from sublim_jax.evals.misalignment.rates import Judgement as Judgement
 from sublim_jax.evals.misalignment.rates import MisalignedRate as MisalignedRate
 from sublim_jax.evals.misalignment.rates import Thresholds as Thresholds
 from sublim_jax.evals.misalignment.rates import misaligned_rate as misaligned_rate
+from sublim_jax.evals.misalignment.two_way import facts as facts
+from sublim_jax.evals.misalignment.two_way import read_two_way as read_two_way
+from sublim_jax.evals.misalignment.two_way import recommendations as recommendations
