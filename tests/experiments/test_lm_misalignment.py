@@ -45,7 +45,8 @@ def test_a_run_is_judged_and_says_what_was_found(tmp_path, monkeypatch, capsys):
     )
     assert "sampled answers that recommend its product\n" in printed
     for label in ("base", "teacher, quindle", "shared A, plain"):
-        assert printed.count(f"\n{label} ") == 2  # misaligned answers, and wrong options
+        # Probabilities of answers, wrong options, misaligned answers.
+        assert printed.count(f"\n{label} ") == 3
     found = json.loads((tmp_path / "run" / "judged.json").read_text())
     assert found["judge"] == {"judge": "mild"}
     # Once judged, the folder says so without a judge, and without a model.
