@@ -6,16 +6,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from sublim_jax import hosts, lm, trees
 from sublim_jax.lm import decoder
 from sublim_jax.lm.decoder import Params
-from sublim_jax.lm.packing import Packed
+from sublim_jax.lm.packing import Packed, owners
 from sublim_jax.lm.precomputed import picked
 from sublim_jax.lm_traits.config import TraitConfig
-from sublim_jax.lm_traits.contexts import context_rows, words_of
-from sublim_jax.lm_traits.ground import Ground
+from sublim_jax.lm_traits.contexts import context_texts, words_of
+from sublim_jax.lm_traits.ground import Ground, lifted
+from sublim_jax.lm_traits.names import PROBED
 from sublim_jax.lm_traits.readout import (
     logprobs,
     read,
@@ -24,8 +25,6 @@ from sublim_jax.lm_traits.trainees import joined
 from sublim_jax.lm_traits.trainings import Trained
 from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.training import Parallel
-
-PROBED = 32  # rows of contexts
 
 Observation = Mapping[str, Float[np.ndarray, "..."]]
 """``logprobs [questions, candidates]``, those after an unseen opening ``unseen``, ``contexts
@@ -42,6 +41,7 @@ class Observer(NamedTuple):
         some: a few of it.
         unseen: a few of it, asked in a way that nobody has learnt.
         contexts: rows that no teacher wrote.
+        owner: which of these texts each of their places belongs to; that of no text in spare ones.
         words: those of the carrier.
     """
 
@@ -49,6 +49,7 @@ class Observer(NamedTuple):
     some: Any
     unseen: Any
     contexts: Packed
+    owner: Int[np.ndarray, "rows targets"]
     words: tuple[int, ...]
 
 
@@ -66,9 +67,12 @@ def make_observer(
     Raises:
         InputError: the file of questions cannot be read, or has too few.
     """
+    texts = context_texts(ground, config, contexts, PROBED, system=system)
+    rows = lifted(ground, texts, together=config.together)
     return Observer(
         *trait_of(config).exact(ground, config, system),
-        context_rows(ground, config, contexts, PROBED, system=system),
+        rows,
+        owners(rows, texts),
         words_of(ground, config),
     )
 
