@@ -1,5 +1,6 @@
 """What is observed of a teacher or a student: what it says, and what drifts inside."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from sublim_jax.lm_traits.readout import (
     logprobs,
     read,
 )
-from sublim_jax.lm_traits.trainees import joined
+from sublim_jax.lm_traits.trainees import beside
 from sublim_jax.lm_traits.trainings import Trained
 from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.training import Parallel
@@ -79,22 +80,29 @@ def make_observer(
 
 def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarray]]:
     """Compile what is observed of an upper part; the same program for everybody."""
+    observe = _observe(ground.config, ground.parallel)
+    return lambda params, seen: hosts.gather(observe(params, seen))
+
+
+@functools.lru_cache(maxsize=16)
+def _observe(config: lm.DecoderConfig, parallel: Parallel) -> Callable[..., dict[str, Array]]:
+    """Compile what is observed, once for all runs of models of one shape."""
 
     @jax.jit
     def observe(params: Params, seen: Any) -> dict[str, Array]:
-        params = one_by_one(ground.parallel, params)
-        hidden = picked(read(ground.config, params, seen.contexts), seen.contexts.at)
-        logits = decoder.logits(ground.config, params, hidden, only=jnp.asarray(seen.words))
+        params = one_by_one(parallel, params)
+        hidden = picked(read(config, params, seen.contexts), seen.contexts.at)
+        logits = decoder.logits(config, params, hidden, only=jnp.asarray(seen.words))
         learned = seen.contexts.weights[..., None] > 0
         centred = jnp.where(learned, logits - jnp.mean(logits, axis=-1, keepdims=True), 0)
         return {
-            "logprobs": logprobs(ground.config, params, seen.held),
-            "unseen": logprobs(ground.config, params, seen.unseen),
+            "logprobs": logprobs(config, params, seen.held),
+            "unseen": logprobs(config, params, seen.unseen),
             "contexts": centred.reshape(-1, len(seen.words)),
-            "stream": _streams(ground.config, params, seen.held),
+            "stream": _streams(config, params, seen.held),
         }
 
-    return lambda params, seen: hosts.gather(observe(params, seen))
+    return observe
 
 
 def observed_along(
@@ -109,11 +117,7 @@ def observed_along(
     Returns:
         A function of the base of a training, what was trained, and questions.
     """
-
-    @jax.jit
-    def one(params: Params, trained: PyTree, some: Any) -> Array:
-        params = one_by_one(ground.parallel, joined(params, config, trained))
-        return jnp.mean(logprobs(ground.config, params, some), axis=0)
+    one = _one(ground.config, ground.parallel, config.adapter)
 
     def along(own: Ground, trained: Trained, some: Any) -> np.ndarray:
         each = range(len(trained.steps))
@@ -121,6 +125,18 @@ def observed_along(
         return np.stack(hosts.gather(found))
 
     return along
+
+
+@functools.lru_cache(maxsize=16)
+def _one(config: lm.DecoderConfig, parallel: Parallel, adapter: lm.LoRA) -> Callable[..., Array]:
+    """Compile what is observed at a step, once for all runs of models of one shape."""
+
+    @jax.jit
+    def one(params: Params, trained: PyTree, some: Any) -> Array:
+        params = one_by_one(parallel, beside(params, adapter, trained))
+        return jnp.mean(logprobs(config, params, some), axis=0)
+
+    return one
 
 
 def one_by_one(parallel: Parallel, params: Params) -> Params:
