@@ -125,9 +125,9 @@ def _axis(results: Mapping[str, Any], origins: Sequence[str]) -> Figure:
     """Draw D against what lies between a base and another one."""
     cells = _cells(results)
     ways: dict[str, Callable[[str, str], tuple[str, str]]] = {
-        "teacher as is, student changed": lambda origin, other: (other, origin),
-        "teacher changed, student as is": lambda origin, other: (origin, other),
-        "both changed": lambda _, other: (other, other),
+        "students of the base below, teachers of the one above": lambda top, below: (below, top),
+        "students of the one above, teachers of the base below": lambda top, below: (top, below),
+        "both of the base below": lambda _, below: (below, below),
     }
     looks = plots.looks(list(ways))
     panels = []

@@ -146,7 +146,7 @@ def factor_panels(factors: Sequence[Factor], *, ylabel: str, title: str) -> Figu
     with mpl.rc_context(STYLE):
         across = min(4, len(factors))
         rows = -(-len(factors) // across)
-        size = max(3.25 * across, 6.0), 3.3 * rows + 0.9
+        size = max(3.25 * across, 7.0), 3.3 * rows + 0.9
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, across, sharey=True, squeeze=False)
         for axes, factor in zip(grid.flat, factors, strict=False):
