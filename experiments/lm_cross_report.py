@@ -55,7 +55,10 @@ def table(results: Mapping[str, Any]) -> str:
             "\ndivergence from the teacher on numbers, nats a token, before and after",
             *matrix(lambda cell: f"{np.mean(cell['before']):.5f} > {np.mean(cell['after']):.5f}"),
             "\nD, mean over cells where teachers are of ...",
-            *(f"{kind:{first + 4}}{over_seeds(own):>16}" for kind, own in _kinds(results).items()),
+            *(
+                f"{kind:{max(first, 22)}}{over_seeds(own):>{wide}}"
+                for kind, own in _kinds(results).items()
+            ),
             "\n" + PAPER,
         ]
     )
