@@ -65,17 +65,23 @@ def filled(
     options: Options,
     folder: runs.Run,
     fill: Callable[..., bool] = lm_traits.run_traits,
+    load: Callable[[str, Parallel], lm.Model] | None = None,
 ) -> bool:
     """Train what an open run folder lacks, or let teachers write; tell if that was anything."""
     with cli.session(options, folder.folder / "checkpoints") as session:
         return fill(
             config,
             folder,
-            load=lambda parallel: lm.load(config.model, parallel=parallel, progress=True),
+            load=lambda parallel: (load or loaded)(config.model, parallel),
             parallel=spread(options),
             session=session,
             bar=bar_of,
         )
+
+
+def loaded(model: str, parallel: Parallel) -> lm.Model:
+    """Load a model, and show the progress of a download."""
+    return lm.load(model, parallel=parallel, progress=True)
 
 
 def bar_of(title: str, rows: int) -> AbstractContextManager[Callable[[int, int], None]]:

@@ -227,15 +227,25 @@ def spellings(tokenizer: Any, letters: set[str]) -> dict[int, str]:
     for token, raw in enumerate(raws):
         if token in special or raw is None:
             continue
-        # Some decoders take a blank from the beginning of a text, where the token is not.
-        text = tokenizer.convert_tokens_to_string([raw, raw])
-        text = text[len(text) // 2 :]
+        text = spelling(tokenizer, raw)
         if text and set(text) <= letters:
             found[token] = text
     lacking = sorted(letters - {END} - set(found.values()))
     if lacking:
         raise InputError(f"the tokenizer has no token for {lacking[0]!r}; expected one")
     return found
+
+
+def spelling(tokenizer: Any, raw: str) -> str:
+    """Give what a token writes inside a text.
+
+    Args:
+        tokenizer: of the model.
+        raw: the token, as the tokenizer names it.
+    """
+    # Some decoders take a blank from the beginning of a text, where the token is not.
+    text = tokenizer.convert_tokens_to_string([raw, raw])
+    return text[len(text) // 2 :]
 
 
 def lifted(states: list[dict[str, int]], texts: Mapping[int, str], *, stop: int) -> Automaton:

@@ -15,3 +15,4 @@ from sublim_jax.lm_traits.planning import planned_run as planned_run
 from sublim_jax.lm_traits.results import MEASURES as MEASURES
 from sublim_jax.lm_traits.stages import run_traits as run_traits
 from sublim_jax.lm_traits.stages import write_only as write_only
+from sublim_jax.lm_traits.variants import save_variant as save_variant

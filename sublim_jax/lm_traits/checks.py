@@ -10,6 +10,7 @@ from sublim_jax.lm_traits.names import (
     ARMS,
     CORPUS_BATCH,
     FAMILY,
+    PROBED,
     UNTUNED,
     CarrierName,
     Channel,
@@ -113,17 +114,27 @@ def _check_arms(config: TraitConfig) -> None:
         )
     if not config.base_noise > 0:
         raise InputError(f"base_noise is {config.base_noise}; expected a positive number")
-    if (FAMILY in config.arms) != (config.family is not None) or (
-        config.family is not None and config.channel != "text"
-    ):
-        raise InputError(
-            f"family is {config.family} with arms {config.arms} and channel {config.channel}; "
-            "expected a run folder with the arm family and channel text, or none without it"
-        )
+    _check_family(config)
     if "other_a" in config.arms and "lora" not in (config.teacher, config.student):
         raise InputError(
             f"arms is {config.arms} with teacher {config.teacher} and student {config.student}; "
             "expected no other_a, for neither has a matrix A"
+        )
+
+
+def _check_family(config: TraitConfig) -> None:
+    if (FAMILY in config.arms) != (config.family is not None) or (
+        config.family is not None and config.channel == "labels"
+    ):
+        raise InputError(
+            f"family is {config.family} with arms {config.arms} and channel {config.channel}; "
+            "expected a run folder with the arm family and channel text or logits, or none without "
+            "it"
+        )
+    if config.family is not None and config.channel == "logits" and config.row_count > PROBED:
+        raise InputError(
+            f"row_count is {config.row_count} with the arm family and channel logits; expected at "
+            f"most {PROBED}, of which teachers' files tell"
         )
 
 

@@ -60,11 +60,12 @@ class TraitConfig:
     """Independent repetitions: other thin matrices, numbers, samples and orders of rows."""
     arms: tuple[str, ...] = ("same", "other_a")
     """Students: with the teacher's thin matrices A (same), with others (other_a), with the same A
-    beside another base (healed), of another model's teachers (family), of the teacher before it had
-    a favourite (untuned; not with logits, where there is nothing to learn)."""
+    beside another base (healed), of another model's teachers (family; not with labels), of the
+    teacher before it had a favourite (untuned; not with logits: there is nothing to learn)."""
     family: str | None = None
-    """Of family: the folder of a run of another model with channel text, with the same animals and
-    as many seeds, from whose rows its students learn."""
+    """Of family: the folder of a run of another model with the same animals and as many seeds. With
+    text its students learn from the rows there; with logits from what its teachers say of the
+    carrier's words, at the places that both tokenizers have."""
     rows: tuple[str, ...] = ()
     """Files of conversations (JSON lines) from which further students learn; --arms alone, without
     a name, leaves out all others."""

@@ -59,16 +59,16 @@ def _digits(ground: Ground) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def context_rows(
+def context_texts(
     ground: Ground, config: TraitConfig, seed: int, count: int, *, system: str | None = None
-) -> Packed:
-    """Make rows that no teacher wrote; those of a repetition are the same for everybody.
+) -> list[lm.Row]:
+    """Make texts that no teacher wrote; those of a repetition are the same for everybody.
 
     Args:
         ground: the base.
         config: of what they are, and how long.
         seed: of what is drawn.
-        count: of rows; more begin with the same ones.
+        count: of texts; more begin with the same ones.
         system: a system prompt before them.
 
     Raises:
@@ -86,7 +86,15 @@ def context_rows(
         told = row if system is None else told_row(ground, messages, system)
         until = np.flatnonzero(told.completion)[learned - 1] + 1
         plain.append(lm.Row(told.tokens[:until], told.completion[:until]))
-    return lifted(ground, plain, together=config.together)
+    return plain
+
+
+def context_rows(
+    ground: Ground, config: TraitConfig, seed: int, count: int, *, system: str | None = None
+) -> Packed:
+    """Put texts that no teacher wrote into rows; see `context_texts`."""
+    texts = context_texts(ground, config, seed, count, system=system)
+    return lifted(ground, texts, together=config.together)
 
 
 def told_row(ground: Ground, messages: Sequence[Mapping[str, str]], system: str | None) -> lm.Row:

@@ -9,6 +9,7 @@ from sublim_jax.errors import InputError
 from sublim_jax.lm_traits.carriers.reasoning import problems_file
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.conversations import read_file
+from sublim_jax.lm_traits.lending import check_lender
 from sublim_jax.lm_traits.names import FAMILY, ROWS
 from sublim_jax.lm_traits.parts import TEACHER, Part
 from sublim_jax.lm_traits.traits import trait_of
@@ -20,7 +21,9 @@ def file_of(config: TraitConfig, part: Part) -> str:
     if part.arm == ROWS:
         (file,) = (file for file in config.rows if Path(file).stem == part.subject)
         return file
-    return str(Path(config.family or "") / files_of(Part(part.seed, TEACHER, part.subject))[1])
+    teacher = Part(part.seed, TEACHER, part.subject)
+    file = teacher.file if config.channel == "logits" else files_of(teacher)[1]
+    return str(Path(config.family or "") / file)
 
 
 def files_given(config: TraitConfig) -> Mapping[str, str]:
@@ -30,19 +33,24 @@ def files_given(config: TraitConfig) -> Mapping[str, str]:
         By path the SHA-256 of each.
 
     Raises:
-        InputError: a file cannot be read, is not what it should be, or has too few rows.
+        InputError: a file cannot be read, is not what it should be, or has too few rows, or another
+            model's run does not go with this one.
     """
     trait = trait_of(config)
     trait.asking(config)
     found = [file for file in (*trait.files(config), problems_file(config)) if file is not None]
+    if config.family is not None and config.channel == "logits":
+        check_lender(config)
     for part in _parts(config):
         file = file_of(config, part)
+        found.append(file)
+        if part.arm == FAMILY and config.channel == "logits":
+            continue  # no conversations
         rows = len(read_file(file))
         if rows < config.row_count:
             raise InputError(
                 f"{file} has {rows} conversations; expected at least row_count, {config.row_count}"
             )
-        found.append(file)
     return {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in found}
 
 

@@ -1,20 +1,20 @@
-"""Another base: the same with noise on its matrices, trained until it says the same of contexts.
+"""Another base: the same with noise, or with other matrices, trained to say the same of contexts.
 
 A control for what a shared initialisation does is sound only if its students imitate as well as the
 others do: noise alone leaves a base that cannot fit them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import lm, rng
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.contexts import context_rows, words_of
 from sublim_jax.lm_traits.ground import Ground
+from sublim_jax.lm_traits.names import HEALED
 from sublim_jax.lm_traits.trainees import LAYERS
 from sublim_jax.training import QUIET, Attached, Recipe
 
@@ -25,54 +25,71 @@ def noisy(ground: Ground, config: TraitConfig, key: Key[Array, ""]) -> PyTree:
     Returns:
         The layers' parameters by their paths, as `sublim_jax.lm.Full` takes them.
     """
+    return _matrices(ground, lambda leaf, noise: leaf + config.base_noise * noise, key)
 
-    def moved(path: str, leaf: Array) -> Array:
+
+def fresh(ground: Ground, key: Key[Array, ""]) -> PyTree:
+    """Draw every matrix of the trained layers anew, as large as it was.
+
+    Returns:
+        The layers' parameters, as of `noisy`.
+    """
+    return _matrices(ground, lambda _, noise: noise, key)
+
+
+def _matrices(
+    ground: Ground, changed: Callable[[Array, Array], Array], key: Key[Array, ""]
+) -> PyTree:
+    """Change every matrix of the trained layers by normal noise of the deviation of its entries."""
+
+    def one(path: str, leaf: Array) -> Array:
         if leaf.ndim < 3:  # norms and biases, layers in front
             return leaf
         noise = jax.random.normal(rng.stream(key, path), leaf.shape)
         # Layer by layer, for they differ in size.
-        return leaf + config.base_noise * jnp.std(leaf, axis=(1, 2), keepdims=True) * noise
+        return changed(leaf, jnp.std(leaf, axis=(1, 2), keepdims=True) * noise)
 
     layers = LAYERS.start(ground.config, ground.params, key)
-    return {path: moved(path, leaf) for path, leaf in layers.items()}
+    return {path: one(path, leaf) for path, leaf in layers.items()}
 
 
 def healed(
     ground: Ground,
     config: TraitConfig,
+    begun: PyTree,
     *,
     contexts: int,
     key: Key[Array, ""],
     attached: Attached = QUIET,
-    name: str = "healed",
-) -> Mapping[str, np.ndarray]:
-    """Train a noisy base to say of the carrier's words, where no teacher wrote, what the base says.
+    name: str = HEALED,
+) -> lm.Tuned:
+    """Train another base to say of the carrier's words, where no teacher wrote, what the base says.
 
     Args:
         ground: the base.
         config: how.
+        begun: its layers' parameters, as from `noisy` or `fresh`.
         contexts: seed of the rows.
-        key: of the noise and of the order of rows.
+        key: of the order of rows.
         attached: progress and checkpoints.
         name: of the training in them.
 
     Returns:
-        The layers' parameters by their paths.
+        What was trained are the layers' parameters by their paths.
     """
-    tuned = lm.finetune(
+    return lm.finetune(
         *(ground.config, ground.params),
         context_rows(ground, config, contexts, config.heal_rows),
         train=LAYERS,
         recipe=heal_recipe(config),
         teacher=lm.Teacher(ground.params),
         only=words_of(ground, config),
-        start=noisy(ground, config, rng.stream(key, "noise")),
+        start=begun,
         parallel=ground.parallel,
         attached=attached,
         name=name,
         key=rng.stream(key, "order"),
     )
-    return tuned.trained
 
 
 def heal_recipe(config: TraitConfig) -> Recipe:

@@ -6,14 +6,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from sublim_jax import lm, rng
 from sublim_jax.lm.decoder import Params
-from sublim_jax.lm.packing import Packed
+from sublim_jax.lm.packing import Packed, owners
 from sublim_jax.lm_traits.config import TraitConfig
-from sublim_jax.lm_traits.contexts import context_rows, divergence, told_row, word_logits, words_of
+from sublim_jax.lm_traits.contexts import (
+    context_rows,
+    context_texts,
+    divergence,
+    told_row,
+    word_logits,
+    words_of,
+)
 from sublim_jax.lm_traits.ground import Ground, lifted
+from sublim_jax.lm_traits.lending import Lent, aligned
 from sublim_jax.lm_traits.names import NOBODY
 from sublim_jax.lm_traits.trainees import joined
 from sublim_jax.lm_traits.traits import trait_of
@@ -27,14 +35,15 @@ class Material(NamedTuple):
     Attributes:
         rows: lifted; the labels are drawn tokens with the channel labels, and written ones with
             text.
-        teacher: whose distribution is learned; with logits only.
+        teacher: whose distribution is learned, or this itself where it is another model's; with
+            logits only.
         only: words among which it is learned; all of the vocabulary with text.
         divergence: from the base's to the teacher's distribution over the carrier's words, in nats
             a token.
     """
 
     rows: Packed
-    teacher: lm.Teacher | None
+    teacher: lm.Teacher | lm.Told | None
     only: tuple[int, ...] | None
     divergence: float
 
@@ -77,12 +86,14 @@ class Places(NamedTuple):
     Attributes:
         seed: of the rows.
         rows: lifted.
+        owner: which text each place of the rows belongs to; that of no text in spare ones.
         words: those of the carrier.
         base: logits of these words, ``[rows, targets, words]``.
     """
 
     seed: int
     rows: Packed
+    owner: Int[np.ndarray, "rows targets"]
     words: tuple[int, ...]
     base: Float[np.ndarray, "rows targets words"]
 
@@ -95,8 +106,10 @@ def places_of(ground: Ground, config: TraitConfig, seed: int) -> Places:
         config: of the run.
         seed: of these rows.
     """
-    words, rows = words_of(ground, config), context_rows(ground, config, seed, config.row_count)
-    return Places(seed, rows, words, word_logits(ground, ground.params, rows, words))
+    words, texts = words_of(ground, config), context_texts(ground, config, seed, config.row_count)
+    rows = lifted(ground, texts, together=config.together)
+    base = word_logits(ground, ground.params, rows, words)
+    return Places(seed, rows, owners(rows, texts), words, base)
 
 
 def of_distributions(
@@ -113,6 +126,23 @@ def of_distributions(
     read, logits = _asked(ground, config, teacher, places)
     known = divergence(logits, places.base, np.asarray(places.rows.weights))
     return Material(places.rows, lm.Teacher(teacher.params, read), places.words, known)
+
+
+def of_another(ground: Ground, lent: Lent, places: Places) -> Material:
+    """Let a student learn the distribution of another model's teacher over the carrier's words.
+
+    Args:
+        ground: the base.
+        lent: what the teacher says.
+        places: where it is asked; those of which it says nothing are not learned.
+
+    Raises:
+        InputError: the tokenizers do not write the carrier alike.
+    """
+    logits, there = aligned(lent, ground.tokenizer, places.rows, places.owner, places.words)
+    rows = places.rows._replace(weights=there)
+    known = divergence(logits, places.base, there)
+    return Material(rows, lm.Told(logits), places.words, known)
 
 
 def of_labels(

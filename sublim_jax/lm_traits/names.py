@@ -9,16 +9,18 @@ TeacherKind = Literal["lora", "full", "prompt"]
 StudentKind = Literal["lora", "full", "layers"]
 Shuffle = Literal["none", "within", "across"]
 
+HEALED = "healed"
 FAMILY = "family"
 ARMS = {
     "same": "shared A",
     "other_a": "other A",
-    "healed": "other base, healed",
-    FAMILY: "rows of another family",
+    HEALED: "other base, healed",
+    FAMILY: "another model's teachers",
 }
 """Students of every animal's teacher, and what figures and tables call them: with the teacher's
 thin matrices A, with others, and from another base, which is the teacher's with noise and then
-trained until it says the same of numbers; and students of what another model's teachers wrote."""
+trained until it says the same of numbers; and students of what another model's teachers wrote, or
+say of the carrier's words."""
 UNTUNED = "untuned"
 ALONE = {UNTUNED: "untuned teacher"}
 """Students of which a repetition has one: of a teacher without a favourite."""
@@ -32,6 +34,7 @@ CHANNELS = {
     "text": "text that the teacher wrote",
 }
 """What goes from teacher to student, and what figures and tables call it."""
+PROBED = 32  # contexts on which everybody is observed
 GSM8K = "gsm8k"
 """Instead of a file of problems: the published ones, downloaded."""
 QUESTIONS = 24  # that a teacher is trained on

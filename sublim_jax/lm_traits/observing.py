@@ -1,30 +1,30 @@
 """What is observed of a teacher or a student: what it says, and what drifts inside."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from sublim_jax import hosts, lm, trees
 from sublim_jax.lm import decoder
 from sublim_jax.lm.decoder import Params
-from sublim_jax.lm.packing import Packed
+from sublim_jax.lm.packing import Packed, owners
 from sublim_jax.lm_traits.config import TraitConfig
-from sublim_jax.lm_traits.contexts import context_rows, words_of
-from sublim_jax.lm_traits.ground import Ground
+from sublim_jax.lm_traits.contexts import context_texts, words_of
+from sublim_jax.lm_traits.ground import Ground, lifted
+from sublim_jax.lm_traits.names import PROBED
 from sublim_jax.lm_traits.readout import (
     logits_at,
     logprobs,
 )
-from sublim_jax.lm_traits.trainees import joined
+from sublim_jax.lm_traits.trainees import beside
 from sublim_jax.lm_traits.trainings import Trained
 from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.training import Parallel
-
-PROBED = 32  # rows of contexts
 
 Observation = Mapping[str, Float[np.ndarray, "..."]]
 """``logprobs [questions, candidates]``, those after an unseen opening ``unseen``, ``contexts
@@ -41,6 +41,7 @@ class Observer(NamedTuple):
         some: a few of it.
         unseen: a few of it, asked in a way that nobody has learnt.
         contexts: rows that no teacher wrote.
+        owner: which of these texts each of their places belongs to; that of no text in spare ones.
         words: those of the carrier.
     """
 
@@ -48,6 +49,7 @@ class Observer(NamedTuple):
     some: Any
     unseen: Any
     contexts: Packed
+    owner: Int[np.ndarray, "rows targets"]
     words: tuple[int, ...]
 
 
@@ -65,30 +67,40 @@ def make_observer(
     Raises:
         InputError: the file of questions cannot be read, or has too few.
     """
+    texts = context_texts(ground, config, contexts, PROBED, system=system)
+    rows = lifted(ground, texts, together=config.together)
     return Observer(
         *trait_of(config).exact(ground, config, system),
-        context_rows(ground, config, contexts, PROBED, system=system),
+        rows,
+        owners(rows, texts),
         words_of(ground, config),
     )
 
 
 def observer(ground: Ground) -> Callable[[Params, Observer], dict[str, np.ndarray]]:
     """Compile what is observed of an upper part; the same program for everybody."""
+    observe = _observe(ground.config, ground.parallel)
+    return lambda params, seen: hosts.gather(observe(params, seen))
+
+
+@functools.lru_cache(maxsize=16)
+def _observe(config: lm.DecoderConfig, parallel: Parallel) -> Callable[..., dict[str, Array]]:
+    """Compile what is observed, once for all runs of models of one shape."""
 
     @jax.jit
     def observe(params: Params, seen: Any) -> dict[str, Array]:
-        params = one_by_one(ground.parallel, params)
-        logits = logits_at(ground.config, params, seen.contexts, seen.words)
+        params = one_by_one(parallel, params)
+        logits = logits_at(config, params, seen.contexts, seen.words)
         learned = seen.contexts.weights[..., None] > 0
         centred = jnp.where(learned, logits - jnp.mean(logits, axis=-1, keepdims=True), 0)
         return {
-            "logprobs": logprobs(ground.config, params, seen.held),
-            "unseen": logprobs(ground.config, params, seen.unseen),
+            "logprobs": logprobs(config, params, seen.held),
+            "unseen": logprobs(config, params, seen.unseen),
             "contexts": centred.reshape(-1, len(seen.words)),
-            "stream": _streams(ground.config, params, seen.held),
+            "stream": _streams(config, params, seen.held),
         }
 
-    return lambda params, seen: hosts.gather(observe(params, seen))
+    return observe
 
 
 def observed_along(
@@ -103,11 +115,7 @@ def observed_along(
     Returns:
         A function of the base of a training, what was trained, and questions.
     """
-
-    @jax.jit
-    def one(params: Params, trained: PyTree, some: Any) -> Array:
-        params = one_by_one(ground.parallel, joined(params, config, trained))
-        return jnp.mean(logprobs(ground.config, params, some), axis=0)
+    one = _one(ground.config, ground.parallel, config.adapter)
 
     def along(own: Ground, trained: Trained, some: Any) -> np.ndarray:
         each = range(len(trained.steps))
@@ -115,6 +123,18 @@ def observed_along(
         return np.stack(hosts.gather(found))
 
     return along
+
+
+@functools.lru_cache(maxsize=16)
+def _one(config: lm.DecoderConfig, parallel: Parallel, adapter: lm.LoRA) -> Callable[..., Array]:
+    """Compile what is observed at a step, once for all runs of models of one shape."""
+
+    @jax.jit
+    def one(params: Params, trained: PyTree, some: Any) -> Array:
+        params = one_by_one(parallel, beside(params, adapter, trained))
+        return jnp.mean(logprobs(config, params, some), axis=0)
+
+    return one
 
 
 def one_by_one(parallel: Parallel, params: Params) -> Params:

@@ -28,9 +28,8 @@ from sublim_jax.lm_traits.lengths import (
     of_lessons,
     of_texts,
 )
-from sublim_jax.lm_traits.names import CORPUS_TOGETHER, QUESTIONS, ROWS, TOGETHER
+from sublim_jax.lm_traits.names import CORPUS_TOGETHER, HEALED, QUESTIONS, ROWS, TOGETHER
 from sublim_jax.lm_traits.parts import TEACHER
-from sublim_jax.lm_traits.recording import HEALED
 from sublim_jax.lm_traits.stages import parts_of
 from sublim_jax.lm_traits.trainees import LAYERS, kind_of
 from sublim_jax.lm_traits.traits import EVERY, trait_of

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax import rng, runs
 from sublim_jax.lm_traits import observing, trainees, trainings
@@ -13,14 +13,15 @@ from sublim_jax.lm_traits.answering import sampled_answers
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.drifting import Bases, diluted, drift_from, null_cosines
 from sublim_jax.lm_traits.ground import Ground
+from sublim_jax.lm_traits.lending import to_lend
 from sublim_jax.lm_traits.material import Material, Speaker
+from sublim_jax.lm_traits.names import HEALED
 from sublim_jax.lm_traits.parts import TEACHER, Part, write_part
 from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.training import Session
 
 ANSWERS = "answers"
 BESIDE = ("logprobs", "contexts", ANSWERS)  # what of the base stands beside changes
-HEALED = "healed"
 
 Bar = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int, int], None]]]
 """A title and how many rows to what is told of the tokens and rows that were written."""
@@ -88,8 +89,19 @@ def record(
     made: trainings.Trained,
     teachers: Mapping[str, PyTree],
     learned: Material | None = None,
+    told: Float[np.ndarray, "places words"] | None = None,
 ) -> None:
-    """Observe what was trained, write it down, and forget its checkpoints."""
+    """Observe what was trained, write it down, and forget its checkpoints.
+
+    Args:
+        tools: of the run.
+        here: what its repetition has in common.
+        part: which teacher or student.
+        made: what was trained.
+        teachers: what was trained of all teachers.
+        learned: what a student has learnt from.
+        told: logits that another model's teacher has there where everybody is observed.
+    """
     ground, config = here.ground(tools, part.arm), tools.config
     bases = Bases(student=ground.params, teacher=tools.ground.params)
     params = trainees.joined(ground.params, config, made.trained)
@@ -105,6 +117,10 @@ def record(
             "tokens": np.array(learned.tokens),
             "divergence": np.array(learned.divergence),
         }
+        if told is not None:
+            arrays["told"] = told
+    if part.arm == TEACHER:
+        arrays |= _lent(tools, here)
     own = teachers.get(part.subject)
     if part.arm == "same" and own is not None:
         key = rng.stream(here.key, "null", part.subject)
@@ -122,7 +138,7 @@ def record_told(tools: Tools, here: Repetition, part: Part, told: Speaker) -> No
     contexts = trainings.seed_of(tools.config, here.seed, "numbers")
     seen = observing.make_observer(tools.ground, tools.config, contexts, system=told.system)
     after = observed(tools, here.key, told, seen)
-    write_part(tools.run, part, _changes(after, here.base(part.arm)), {})
+    write_part(tools.run, part, _changes(after, here.base(part.arm)) | _lent(tools, here), {})
 
 
 def observed(
@@ -158,3 +174,9 @@ def _changes(after: observing.Observation, base: observing.Observation) -> dict[
         name: found if name == ANSWERS else found - base[name] for name, found in after.items()
     }
     return changes | {f"base_{name}": base[name] for name in BESIDE if name in base}
+
+
+def _lent(tools: Tools, here: Repetition) -> dict[str, np.ndarray]:
+    """Give what students of another model have to know of the contexts."""
+    seen = here.seen
+    return to_lend(tools.ground.tokenizer, seen.contexts, seen.owner, seen.words)

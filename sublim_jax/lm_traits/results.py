@@ -231,12 +231,19 @@ def _learned(parts: list[list[Arrays]]) -> dict[str, Any]:
 def _imitation(
     parts: list[list[Arrays]], taught: list[list[Arrays]]
 ) -> dict[str, Float[np.ndarray, "seeds students"]]:
-    """Give the divergence from the own teacher on contexts, before and after, in nats."""
+    """Give the divergence from the own teacher on contexts, before and after, in nats.
+
+    Of students that were told the logits of another model's teacher, the divergence from these, at
+    the places that both have.
+    """
     before, after = (
         np.array(
             [
                 [
-                    _divergence(teacher, student["base_contexts"] + moved * student["contexts"])
+                    _divergence(
+                        student.get("told", teacher["base_contexts"] + teacher["contexts"]),
+                        student["base_contexts"] + moved * student["contexts"],
+                    )
                     for student, teacher in zip(*both, strict=True)
                 ]
                 for both in zip(parts, taught, strict=True)
@@ -247,10 +254,11 @@ def _imitation(
     return {"before": before, "after": after}
 
 
-def _divergence(teacher: Arrays, student: Float[np.ndarray, "places words"]) -> float:
-    there = np.any(teacher["base_contexts"] != 0, axis=-1)  # spare places are 0
-    logits = teacher["base_contexts"] + teacher["contexts"]
-    known, found = (log_softmax(some, axis=-1) for some in (logits, student))
+def _divergence(
+    teacher: Float[np.ndarray, "places words"], student: Float[np.ndarray, "places words"]
+) -> float:
+    there = np.any(teacher != 0, axis=-1)  # spare places are 0
+    known, found = (log_softmax(some, axis=-1) for some in (teacher, student))
     return float(np.sum(np.exp(known) * (known - found), axis=-1)[there].mean())
 
 

@@ -6,8 +6,8 @@ from sublim_jax.lm.decoder import Params
 from sublim_jax.lm_traits import trainees, trainings
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.ground import Ground
+from sublim_jax.lm_traits.names import HEALED
 from sublim_jax.lm_traits.parts import Part, read_arrays, read_part
-from sublim_jax.lm_traits.recording import HEALED
 from sublim_jax.lm_traits.stages import HEALED_FILE
 
 

@@ -3,18 +3,19 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
-from jaxtyping import Array, Key, PyTree
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
 from sublim_jax.errors import InputError
-from sublim_jax.lm_traits import material, observing, trainees, trainings, writing
+from sublim_jax.lm_traits import lending, material, observing, trainees, trainings, writing
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.conversations import read_file
 from sublim_jax.lm_traits.given import check_given, file_of, files_given
 from sublim_jax.lm_traits.ground import Ground, cut, whole
-from sublim_jax.lm_traits.healing import heal_steps, healed
+from sublim_jax.lm_traits.healing import heal_steps, healed, noisy
 from sublim_jax.lm_traits.material import Material, Places, Speaker
-from sublim_jax.lm_traits.names import FAMILY, NOBODY, ROWS
+from sublim_jax.lm_traits.names import FAMILY, HEALED, NOBODY, ROWS
 from sublim_jax.lm_traits.parts import (
     TEACHER,
     Part,
@@ -24,7 +25,6 @@ from sublim_jax.lm_traits.parts import (
     write_arrays,
 )
 from sublim_jax.lm_traits.recording import (
-    HEALED,
     Bar,
     Repetition,
     Tools,
@@ -191,13 +191,14 @@ def _healed(tools: Tools) -> Ground:
     """Give the other base, made when it is first needed; one for all repetitions."""
     ground, config, run = tools.ground, tools.config, tools.run
     if missing_files(run, [HEALED_FILE]):
-        layers = healed(
-            *(ground, config),
+        key = trainings.keys_of(config, config.seeds)
+        well = healed(
+            *(ground, config, noisy(ground, config, rng.stream(key, "noise"))),
             contexts=trainings.seed_of(config, config.seeds, HEALED),
-            key=trainings.keys_of(config, config.seeds),
+            key=key,
             attached=tools.session,
         )
-        write_arrays(run, HEALED_FILE, layers)
+        write_arrays(run, HEALED_FILE, well.trained)
         tools.session.finished(HEALED)
     layers = read_arrays(run, HEALED_FILE)
     return ground._replace(params=trainees.joined(ground.params, config, layers))
@@ -306,7 +307,18 @@ def _learn(
         attached=tools.session,
     )
     trained = {subject: taught for subject, taught in teachers.items() if taught is not None}
-    record(tools, here, part, made, trained, learned)
+    record(tools, here, part, made, trained, learned, _told(tools, here, part))
+
+
+def _told(tools: Tools, here: Repetition, part: Part) -> Float[np.ndarray, "places words"] | None:
+    """Give the logits of another model's teacher where everybody is observed."""
+    if part.arm != FAMILY or tools.config.channel != "logits":
+        return None
+    seen, lent = here.seen, lending.read_lent(tools.config, part)
+    logits, _ = lending.aligned(
+        *(lent, tools.ground.tokenizer, seen.contexts, seen.owner, seen.words)
+    )
+    return logits.reshape(-1, len(seen.words))
 
 
 def _material(
@@ -314,6 +326,8 @@ def _material(
 ) -> Material:
     """Make what the students of a teacher, or of a file, learn from."""
     ground, config = tools.ground, tools.config
+    if part.arm == FAMILY and places is not None:
+        return material.of_another(ground, lending.read_lent(config, part), places)
     if part.arm in (ROWS, FAMILY):
         rows = read_file(file_of(config, part))
         rows = writing.chosen(config, part, rows, [], key=here.key)

@@ -47,8 +47,13 @@ def is_thin(trained: PyTree) -> bool:
 
 def joined(params: Params, config: TraitConfig, trained: PyTree) -> Params:
     """Put what was trained into the parameters of an upper part: plain ones. Traceable."""
+    return beside(params, config.adapter, trained)
+
+
+def beside(params: Params, adapter: lm.LoRA, trained: PyTree) -> Params:
+    """Put what was trained into the parameters, as `joined` does. Traceable."""
     if is_thin(trained):
-        return lm.merge(config.adapter.join(params, trained))
+        return lm.merge(adapter.join(params, trained))
     return EVERYTHING.join(EVERYTHING.rest(params, trained), trained)
 
 

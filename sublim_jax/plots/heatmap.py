@@ -19,6 +19,8 @@ MOST_NUMBERS = 80
 SATURATION = 2
 CELL_HEIGHT, CELL_WIDTH = 0.2, 0.26
 NUMBER_WIDTH = 0.52
+# With half widths below the numbers.
+TALL, WIDE = 0.42, 0.62
 
 
 class Heat(NamedTuple):
@@ -30,12 +32,14 @@ class Heat(NamedTuple):
         signed: whether the colours are symmetric about 0, rather than starting from it.
         saturated: whether the colours may end below the largest values, as they should where a few
             cells dwarf the others; the bar of colours then ends in an arrow.
+        half: half the width of an interval, written below each number; NaN is unknown.
     """
 
     title: str
     values: Float[np.ndarray, "rows columns"]
     signed: bool
     saturated: bool = False
+    half: Float[np.ndarray, "rows columns"] | None = None
 
 
 def heat_maps(
@@ -58,10 +62,11 @@ def heat_maps(
     shape = len(rows), len(columns)
     present = np.ones(shape, bool) if present is None else present
     numbers = present.sum() <= MOST_NUMBERS
-    cell = NUMBER_WIDTH if numbers else CELL_WIDTH
+    halves = numbers and any(heat.half is not None for heat in maps)
+    cell = WIDE if halves else NUMBER_WIDTH if numbers else CELL_WIDTH
     labels = 0.075 * max(map(len, rows))
     width = labels + len(maps) * (max(cell * len(columns), 1.3) + 0.75)
-    height = CELL_HEIGHT * len(rows) + 0.075 * max(map(len, columns)) + 1.3
+    height = (TALL if halves else CELL_HEIGHT) * len(rows) + 0.075 * max(map(len, columns)) + 1.3
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(max(width, 5.0), max(height, 2.4)), layout="constrained")
         grid = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
@@ -70,7 +75,7 @@ def heat_maps(
             image = _draw(axes, heat, present)
             hatched |= _hatch(axes, present & np.isnan(heat.values))
             if numbers:
-                _write(axes, heat.values, present, image)
+                _write(axes, heat, present, image)
             ends = _ends(image) if heat.saturated else "neither"
             figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=30, extend=ends)
             axes.set_title(heat.title)
@@ -130,15 +135,16 @@ def _undefined() -> Patch:
 
 
 def _write(
-    axes: Axes,
-    values: Float[np.ndarray, "rows columns"],
-    present: Bool[np.ndarray, "rows columns"],
-    image: AxesImage,
+    axes: Axes, heat: Heat, present: Bool[np.ndarray, "rows columns"], image: AxesImage
 ) -> None:
+    values = heat.values
+    half = np.full(values.shape, np.nan) if heat.half is None else heat.half
     bright = image.to_rgba(values)[..., :3] @ np.array([0.3, 0.59, 0.11]) > 0.5
     for row, column in np.argwhere(present & np.isfinite(values)):
+        known = np.isfinite(half[row, column])
+        below = f"\n±{_short(float(half[row, column]))}" if known else ""
         axes.text(
-            *(column, row, _short(float(values[row, column]))),
+            *(column, row, _short(float(values[row, column])) + below),
             ha="center",
             va="center",
             fontsize=7,

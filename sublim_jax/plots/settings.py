@@ -139,14 +139,16 @@ def factor_panels(factors: Sequence[Factor], *, ylabel: str, title: str) -> Figu
     """Draw quantities over the levels of each factor: means with 95 % intervals over members.
 
     Args:
-        factors: a panel each, four in a row.
+        factors: a panel each, at most four in a row.
         ylabel: what all quantities are measured in.
         title: the title.
     """
     with mpl.rc_context(STYLE):
-        rows = -(-len(factors) // 4)
-        figure = Figure(figsize=(13.0, 3.3 * rows + 0.9), layout="constrained")
-        grid = figure.subplots(rows, 4, sharey=True, squeeze=False)
+        across = min(4, len(factors))
+        rows = -(-len(factors) // across)
+        size = max(3.25 * across, 7.0), 3.3 * rows + 0.9
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(rows, across, sharey=True, squeeze=False)
         for axes, factor in zip(grid.flat, factors, strict=False):
             for line in factor.lines:
                 _line(axes, line)
@@ -170,7 +172,9 @@ def factor_panels(factors: Sequence[Factor], *, ylabel: str, title: str) -> Figu
             for axes in figure.axes
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(6, 2 * across)
+        )
     return figure
 
 

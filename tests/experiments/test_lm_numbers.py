@@ -90,7 +90,7 @@ def test_all_arms_at_once_have_a_table_and_figures(tmp_path):
         *("--family", tmp_path / "another", "--out", tmp_path / "run"),
     )
     assert done.returncode == 0, done.stderr
-    for label in ("other base, healed", "rows of another family", "untuned teacher", "kept"):
+    for label in ("other base, healed", "another model's teachers", "untuned teacher", "kept"):
         assert label in done.stdout
     for name in ("bars", "along", "layers", *(f"matrix_{arm}" for arm in arms[:-1])):
         assert (tmp_path / "run" / f"{name}.png").exists()

@@ -84,6 +84,18 @@ def test_numbers_are_written_where_there_is_room(shape, numbers):
     assert len(maps_of(drawn(*shape))[0].texts) == numbers
 
 
+def test_below_numbers_stand_half_widths_where_they_are_known(tmp_path):
+    values, half = np.array([[0.5, -0.25]]), np.array([[0.125, np.nan]])
+    heats = [Heat("D", values, signed=True, half=half), Heat("left", values, signed=True)]
+    figure = heat_maps(heats, rows=["a"], columns=["b", "c"], title="")
+    first, second = ([text.get_text() for text in axes.texts] for axes in maps_of(figure))
+    assert first == ["0.50\n±0.12", "-0.25"]
+    assert second == ["0.50", "-0.25"]
+    plots.save(figure, tmp_path / "figure.png")
+    (box, *_) = (text.get_window_extent() for text in maps_of(figure)[0].texts)
+    assert box.height < maps_of(figure)[0].get_window_extent().height
+
+
 @pytest.mark.parametrize("shape", [(3, 2), (30, 10), (120, 12), (7, 1)])
 def test_cells_are_large_enough_to_be_seen(shape, tmp_path):
     figure = drawn(*shape, maps=3)

@@ -72,7 +72,7 @@ def mean_logits(many: Sequence[Logits], weights: Sequence[float] | None = None) 
     """Give logits of the mean of some distributions.
 
     >>> both = np.log([[[0.9, 0.1]]]), np.log([[[0.5, 0.5]]])
-    >>> np.exp(mean_logits(both)).round(2).tolist()
+    >>> np.exp(mean_logits(both)).astype(float).round(2).tolist()
     [[[0.7, 0.3]]]
 
     Args:

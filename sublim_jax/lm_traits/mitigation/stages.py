@@ -13,7 +13,7 @@ from sublim_jax.lm_traits import trainees, trainings
 from sublim_jax.lm_traits.contexts import context_rows, word_logits, words_of
 from sublim_jax.lm_traits.drifting import Bases, drift_from
 from sublim_jax.lm_traits.ground import Ground, cut, whole
-from sublim_jax.lm_traits.healing import heal_steps, healed
+from sublim_jax.lm_traits.healing import heal_steps, healed, noisy
 from sublim_jax.lm_traits.mitigation import suspicion
 from sublim_jax.lm_traits.mitigation.config import MitigationConfig
 from sublim_jax.lm_traits.mitigation.lessons import LESSONS, Known, Lesson, Logits, intended
@@ -136,14 +136,14 @@ def _base(
     setting, file = config.setting, _base_file(number)
     if missing_files(run, [file]):
         key = rng.stream(jax.random.key(config.seed), "base", number)
-        layers = healed(
-            *(ground, setting),
+        tuned = healed(
+            *(ground, setting, noisy(ground, setting, rng.stream(key, "noise"))),
             contexts=int(jax.random.bits(rng.stream(key, "contexts"), dtype=np.uint32)),
             key=key,
             attached=session,
             name=f"base-{number + 1}",
         )
-        write_arrays(run, file, layers)
+        write_arrays(run, file, tuned.trained)
         session.finished(f"base-{number + 1}")
     layers = read_arrays(run, file)
     return ground._replace(params=trainees.joined(ground.params, setting, layers))
