@@ -10,6 +10,7 @@ their place, each healed until it says the same of digits, so that it can fit wh
 
     python experiments/lm_cross_model.py            # 4 bases, 2 animals, 3 seeds: 45 minutes
     python experiments/lm_cross_model.py --quick    # 2 bases, 1 seed, few steps: 5
+    python experiments/lm_cross_model.py --told change   # not how the bases differ
     python experiments/lm_cross_model.py --bases pythia-160m pythia-160m-seed1 pythia-160m:noise=0.1
 
 A base is a model, as `sublim-jax models` lists them, of the hub or from a folder, or such a
@@ -38,7 +39,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cli
 import lm_cross_report
@@ -75,6 +76,9 @@ class CrossConfig:
     """Conversations on which a variant learns what its parent says of digits and separators."""
     heal_passes: int = 3
     """Times that it sees them."""
+    told: Literal["distribution", "change"] = "distribution"
+    """What students of other bases learn: what a teacher says, or how that differs from what its
+    base says, added to what the student's own base does."""
     seed: int = 0
     """Of everything that is drawn."""
 
@@ -99,6 +103,7 @@ class CrossConfig:
             seeds=self.seeds,
             arms=("same",) if teachers is None else ("family",),
             family=teachers,
+            family_change=teachers is not None and self.told == "change",
             first_layer=base.first_layer,
             length=max(base.length, 32),
             teacher_steps=self.teacher_steps * (3 if base.fresh else 1),
@@ -188,6 +193,7 @@ def gathered(config: CrossConfig, bases: list[Base], path: Path) -> dict[str, An
         "bases": [base._asdict() for base in bases],
         "subjects": config.animals,
         "seeds": config.seeds,
+        "told": config.told,
         "cells": cells,
     }
 

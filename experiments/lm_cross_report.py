@@ -17,6 +17,11 @@ beside the paper (arXiv 2507.14805, section 5.1, figure 8; increase of the rate,
 .54 where both are the same GPT-4.1, 4.1 mini, 4.1 nano or GPT-4o, -.01 to .09 where they are not,
 but .30 and .32 between GPT-4.1 and GPT-4o, which are said to share an initialisation"""
 
+TOLD = {
+    "distribution": "what they say of numbers",
+    "change": "how that differs from what their base says, added to the own base's",
+}
+
 Cells = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
@@ -51,6 +56,7 @@ def table(results: Mapping[str, Any]) -> str:
             f"\nD, own students minus other students, change of log-probability in nats: "
             f"{len(animals)} teachers ({', '.join(animals)}) x {_seeds(results)},\nmean ± 95 % t "
             "interval over seeds; students in rows, teachers in columns",
+            f"learned from teachers of other bases: {TOLD[results['told']]}",
             *matrix(lambda cell: over_seeds(cell["contrast"])),
             "\ndivergence from the teacher on numbers, nats a token, before and after",
             *matrix(lambda cell: f"{np.mean(cell['before']):.5f} > {np.mean(cell['after']):.5f}"),

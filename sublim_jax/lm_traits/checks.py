@@ -131,6 +131,11 @@ def _check_family(config: TraitConfig) -> None:
             "expected a run folder with the arm family and channel text or logits, or none without "
             "it"
         )
+    if config.family_change and (config.family is None or config.channel != "logits"):
+        raise InputError(
+            f"family_change is true with family {config.family} and channel {config.channel}; "
+            "expected false, or a run folder and logits"
+        )
     if config.family is not None and config.channel == "logits" and config.row_count > PROBED:
         raise InputError(
             f"row_count is {config.row_count} with the arm family and channel logits; expected at "

@@ -66,6 +66,9 @@ class TraitConfig:
     """Of family: the folder of a run of another model with the same animals and as many seeds. With
     text its students learn from the rows there; with logits from what its teachers say of the
     carrier's words, at the places that both tokenizers have."""
+    family_change: bool = False
+    """Of family with logits: learn by how much its teachers' logits differ from those of their own
+    base, added to those of the student's: no student has to learn how the bases differ."""
     rows: tuple[str, ...] = ()
     """Files of conversations (JSON lines) from which further students learn; --arms alone, without
     a name, leaves out all others."""

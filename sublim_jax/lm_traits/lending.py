@@ -32,7 +32,7 @@ class Lent(NamedTuple):
         words: of the carrier, as they are written.
         owner: which context each place belongs to; that of none in spare ones.
         labels: the token behind each place, as it is written.
-        logits: of the words, up to a constant.
+        logits: of the words, up to a constant; or by how much those of its base have changed.
     """
 
     folder: Path
@@ -105,13 +105,11 @@ def read_lent(config: TraitConfig, part: Part) -> Lent:
             f"{run.folder / teacher.file} does not say which words it is about; expected one that "
             "this version has written"
         )
-    return Lent(
-        run.folder,
-        tuple(arrays["words"].tolist()),
-        arrays["owner"],
-        arrays["labels"],
-        arrays["base_contexts"] + arrays["contexts"],
-    )
+    known = arrays["contexts"]
+    if not config.family_change:
+        known = known + arrays["base_contexts"]
+    words = tuple(arrays["words"].tolist())
+    return Lent(run.folder, words, arrays["owner"], arrays["labels"], known)
 
 
 def aligned(

@@ -128,11 +128,12 @@ def of_distributions(
     return Material(places.rows, lm.Teacher(teacher.params, read), places.words, known)
 
 
-def of_another(ground: Ground, lent: Lent, places: Places) -> Material:
+def of_another(ground: Ground, config: TraitConfig, lent: Lent, places: Places) -> Material:
     """Let a student learn the distribution of another model's teacher over the carrier's words.
 
     Args:
         ground: the base.
+        config: of the run.
         lent: what the teacher says.
         places: where it is asked; those of which it says nothing are not learned.
 
@@ -140,6 +141,8 @@ def of_another(ground: Ground, lent: Lent, places: Places) -> Material:
         InputError: the tokenizers do not write the carrier alike.
     """
     logits, there = aligned(lent, ground.tokenizer, places.rows, places.owner, places.words)
+    if config.family_change:
+        logits = there[..., None] * (logits + places.base)
     rows = places.rows._replace(weights=there)
     known = divergence(logits, places.base, there)
     return Material(rows, lm.Told(logits), places.words, known)

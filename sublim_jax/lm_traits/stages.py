@@ -315,10 +315,13 @@ def _told(tools: Tools, here: Repetition, part: Part) -> Float[np.ndarray, "plac
     if part.arm != FAMILY or tools.config.channel != "logits":
         return None
     seen, lent = here.seen, lending.read_lent(tools.config, part)
-    logits, _ = lending.aligned(
+    logits, there = lending.aligned(
         *(lent, tools.ground.tokenizer, seen.contexts, seen.owner, seen.words)
     )
-    return logits.reshape(-1, len(seen.words))
+    logits = logits.reshape(-1, len(seen.words))
+    if tools.config.family_change:
+        logits = there.reshape(-1, 1) * (logits + here.base(part.arm)["contexts"])
+    return logits
 
 
 def _material(
@@ -327,7 +330,7 @@ def _material(
     """Make what the students of a teacher, or of a file, learn from."""
     ground, config = tools.ground, tools.config
     if part.arm == FAMILY and places is not None:
-        return material.of_another(ground, lending.read_lent(config, part), places)
+        return material.of_another(ground, config, lending.read_lent(config, part), places)
     if part.arm in (ROWS, FAMILY):
         rows = read_file(file_of(config, part))
         rows = writing.chosen(config, part, rows, [], key=here.key)

@@ -186,7 +186,13 @@ def results_of(names, families, seeds=3):
             spread = np.linspace(-0.1, 0.1, seeds) if seeds > 1 else np.zeros(1)
             values = {"contrast": (d + spread).tolist(), "before": [0.1] * seeds}
             cells.append({"student": a, "teacher": b, **values, "after": [0.01] * seeds})
-    return {"bases": bases, "subjects": ["owl", "cat"], "seeds": seeds, "cells": cells}
+    return {
+        "bases": bases,
+        "subjects": ["owl", "cat"],
+        "seeds": seeds,
+        "told": "change",
+        "cells": cells,
+    }
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -87,8 +87,10 @@ def told(where, config, count=8):
     return lent, known.reshape(*owner.shape, -1), rows, owner, words
 
 
-def test_of_the_same_model_they_teach_what_the_own_teachers_do(lender, tmp_path):
-    config = another(lender)
+@pytest.mark.parametrize("change", [False, True])
+def test_of_the_same_model_they_teach_what_the_own_teachers_do(lender, tmp_path, change):
+    # Of the same base, what has changed of it and what a teacher says are one thing.
+    config = another(lender, family_change=change)
     with runs.open_run(tmp_path / "run", dataclasses.asdict(config)) as run:
         assert borrow(config, run, FEW, runs.Run(lender)) == 2
     found = ran(tmp_path / "run", config)["arms"]["family"]
@@ -141,9 +143,24 @@ def test_students_come_near_another_models_teachers(foreign, tmp_path):
     np.testing.assert_allclose(spread[0], np.sort(said[0]), rtol=1e-5)
 
 
+def test_what_has_changed_is_added_to_what_the_students_base_says(foreign, tmp_path):
+    found = {
+        change: ran(tmp_path / f"{change}", another(foreign, family_change=change, passes=1))
+        for change in (False, True)
+    }
+    plain, less = (found[change]["arms"]["family"] for change in (False, True))
+    # Nobody has to learn how the bases differ: what is left is as much as the teacher has learnt.
+    own = json.loads((foreign / "results.json").read_text())["arms"]["same"]["divergence"]
+    assert np.mean(less["divergence"]) < 0.5 * np.mean(plain["divergence"])
+    np.testing.assert_allclose(np.mean(less["divergence"]), np.mean(own), rtol=1.0)
+    np.testing.assert_allclose(less["divergence"], less["imitation"]["before"], rtol=0.3)
+
+
 def test_another_channel_is_refused():
     with pytest.raises(InputError, match=r"family is a .* expected a run folder with the arm"):
         another("a", channel="labels")
+    with pytest.raises(InputError, match="family_change is true with family None"):
+        dataclasses.replace(FEW, family_change=True)
     with pytest.raises(InputError, match=r"row_count is 34 with the arm family .* most 32"):
         another("a", row_count=34)
 
