@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+import lm_run
 import numpy as np
 from intervals import over_seeds, power
 from lm_run import Options
@@ -120,20 +121,14 @@ PRESETS = {
 
 def run(config: ChannelsConfig, options: Options) -> None:
     """Train what is missing in the run folder, print the table, draw the figure."""
-    if options.replot and options.out is not None:
-        report(runs.Run(options.out))
-        return
-    identity = dataclasses.asdict(config)
-    name = f"{config.model}-{runs.config_digest(identity)}"
-    path = options.out or Path("runs", "lm_channels", name)
-    with runs.open_run(path, identity) as folder:
-        print(f"run folder: {path}")
-        if not options.replot:
-            fill(config.series(), config.titles(), options, path)
-            if hosts.is_first():
-                folder.write("results.json", gathered(config, path))
+
+    def made(folder: runs.Run) -> None:
+        fill(config.series(), config.titles(), options, folder.folder)
         if hosts.is_first():
-            report(folder)
+            folder.write("results.json", gathered(config, folder.folder))
+
+    path = lm_run.folder_of("lm_channels", config, options, config.model)
+    lm_run.recorded(path, config, options, made, report)
 
 
 def gathered(config: ChannelsConfig, path: Path) -> dict[str, Any]:

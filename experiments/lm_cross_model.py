@@ -132,19 +132,15 @@ PRESETS = {
 
 def run(config: CrossConfig, options: Options) -> None:
     """Run the cells that are missing, print the tables, draw the figures."""
-    if options.replot and options.out is not None:
-        report(runs.Run(options.out))
-        return
-    identity = dataclasses.asdict(config)
-    path = options.out or Path("runs", "lm_cross_model", runs.config_digest(identity))
-    with runs.open_run(path, identity) as folder:
-        print(f"run folder: {path}")
-        if not options.replot and not folder.has("results.json"):
+
+    def fill(folder: runs.Run) -> None:
+        if not folder.has("results.json"):
             bases = crossed(config, options, folder)
             if hosts.is_first():
-                folder.write("results.json", gathered(config, bases, path))
-        if hosts.is_first():
-            report(folder)
+                folder.write("results.json", gathered(config, bases, folder.folder))
+
+    path = lm_run.folder_of("lm_cross_model", config, options)
+    lm_run.recorded(path, config, options, fill, report)
 
 
 def crossed(config: CrossConfig, options: Options, folder: runs.Run) -> list[Base]:

@@ -88,7 +88,7 @@ def run(config: TraitConfig, options: Options) -> None:
     if options.two_way != "none":
         two_way.items_of(config, options.two_way)  # which refuses a file before anything is run
     lm_run.run(NAME, config, options)
-    folder = runs.Run(lm_run.folder_of(NAME, config, options))
+    folder = runs.Run(lm_run.folder_of(NAME, config, options, config.model))
     if options.two_way != "none" and hosts.is_first():
         chosen(config, options, folder)
     if options.judge != "none" and hosts.is_first():

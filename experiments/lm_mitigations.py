@@ -23,7 +23,6 @@ holding to the base at first should be none, another base and projections should
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import cli
@@ -33,7 +32,7 @@ from intervals import over_seeds
 from lm_run import Options, spread
 from matplotlib.figure import Figure
 
-from sublim_jax import hosts, lm, runs
+from sublim_jax import lm, runs
 from sublim_jax.lm_traits.mitigation import MITIGATIONS, MitigationConfig, run_mitigations
 from sublim_jax.lm_traits.mitigation.names import EARLY_STOP, NONE
 from sublim_jax.plan import Stages
@@ -56,27 +55,21 @@ TRAIT = "own student minus other students (nats)"
 
 def run(config: MitigationConfig, options: Options) -> None:
     """Train what the run folder lacks, print the table, draw the figures."""
-    if options.replot and options.out is not None:
-        report(runs.Run(options.out))
-        return
-    identity = dataclasses.asdict(config)
-    name = f"{config.model}-{runs.config_digest(identity)}"
-    path = options.out or Path("runs", "lm_mitigations", name)
-    with runs.open_run(path, identity) as folder:
-        print(f"run folder: {path}")
-        if not options.replot:
-            with cli.session(options, folder.folder / "checkpoints") as session:
-                trained = run_mitigations(
-                    config,
-                    folder,
-                    load=lambda parallel: lm.load(config.model, parallel=parallel, progress=True),
-                    parallel=spread(options),
-                    session=session,
-                )
-            if not trained:
-                print("complete: all teachers and students are there, nothing to train")
-        if hosts.is_first():
-            report(folder)
+
+    def fill(folder: runs.Run) -> None:
+        with cli.session(options, folder.folder / "checkpoints") as session:
+            trained = run_mitigations(
+                config,
+                folder,
+                load=lambda parallel: lm.load(config.model, parallel=parallel, progress=True),
+                parallel=spread(options),
+                session=session,
+            )
+        if not trained:
+            print(lm_run.COMPLETE)
+
+    path = lm_run.folder_of("lm_mitigations", config, options, config.model)
+    lm_run.recorded(path, config, options, fill, report)
 
 
 def planned(config: MitigationConfig, options: Options, devices: Devices) -> Stages:

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import cli
 import lm_report
@@ -14,6 +15,8 @@ from sublim_jax.commands.writing_bar import writing_bar
 from sublim_jax.lm_traits import TraitConfig
 from sublim_jax.plan import Stages
 from sublim_jax.training import Devices, Parallel
+
+COMPLETE = "complete: all teachers and students are there, nothing to train"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,24 +43,52 @@ def main(name: str, presets: Mapping[str, TraitConfig], description: str | None)
 
 def run(name: str, config: TraitConfig, options: Options) -> None:
     """Train what the run folder lacks, write its results, print the table, draw the figures."""
+
+    def fill(folder: runs.Run) -> None:
+        if not filled(config, options, folder):
+            print(COMPLETE)
+
+    recorded(folder_of(name, config, options, config.model), config, options, fill, report)
+
+
+def recorded(
+    path: Path,
+    config: Any,
+    options: cli.Options,
+    fill: Callable[[runs.Run], object],
+    report: Callable[[runs.Run], None],
+) -> None:
+    """Open the folder of a run, fill it unless figures alone are wanted, and report.
+
+    Args:
+        path: of the folder, from `folder_of`.
+        config: what the results depend on.
+        options: how the run is executed.
+        fill: makes what the folder lacks, results among it.
+        report: prints what a complete run found, and draws its figures.
+    """
     if options.replot and options.out is not None:
         report(runs.Run(options.out))
         return
-    path = folder_of(name, config, options)
     with runs.open_run(path, dataclasses.asdict(config)) as folder:
         print(f"run folder: {path}")
         if not options.replot:
-            trained = filled(config, options, folder)
-            if not trained:
-                print("complete: all teachers and students are there, nothing to train")
+            fill(folder)
         if hosts.is_first():
             report(folder)
 
 
-def folder_of(name: str, config: TraitConfig, options: Options) -> Path:
-    """Name the folder of a run."""
+def folder_of(name: str, config: Any, options: cli.Options, label: str = "") -> Path:
+    """Name the folder of a run: by default one below that of the experiment.
+
+    Args:
+        name: of the experiment.
+        config: what the results depend on.
+        options: how the run is executed.
+        label: what its name begins with.
+    """
     digest = runs.config_digest(dataclasses.asdict(config))
-    return options.out or Path("runs", name, f"{config.model}-{digest}")
+    return options.out or Path("runs", name, f"{label}-{digest}" if label else digest)
 
 
 def filled(

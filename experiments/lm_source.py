@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lm_run import Options, filled
+from lm_run import Options, filled, folder_of, recorded
 
 from sublim_jax import hosts, lm_traits, runs
 from sublim_jax.errors import InputError
@@ -73,20 +73,15 @@ def on_rows(
             run folder, where it keeps what is done, and the one with the rows.
         report: prints what a complete run found, and draws its figures.
     """
-    if options.replot and options.out is not None:
-        report(runs.Run(options.out))
-        return
-    identity = dataclasses.asdict(config)
-    path = options.out or Path("runs", name, runs.config_digest(identity))
-    with runs.open_run(path, identity) as folder:
-        print(f"run folder: {path}")
-        if not options.replot and not folder.has("results.json"):
-            source, rows = written(config, options, path)
+
+    def fill(folder: runs.Run) -> None:
+        if not folder.has("results.json"):
+            source, rows = written(config, options, folder.folder)
             found = gathered(source, folder, rows)
             if hosts.is_first():
                 folder.write("results.json", found)
-        if hosts.is_first():
-            report(folder)
+
+    recorded(folder_of(name, config, options), config, options, fill, report)
 
 
 def written(config: Source, options: Options, path: Path) -> tuple[TraitConfig, runs.Run]:
