@@ -18,43 +18,51 @@ from sublim_jax.lm_traits.trainees import is_thin
 DRAWS = 20  # of a null
 INSIDE = "layers/"
 
-Displacement = Mapping[str, Mapping[str, Any]]
-"""By layer and by the path of a matrix in it: what was added to the matrix, as an array or as a
-product of thin ones. What is in no layer is under "outside"."""
+
+class Displacement(NamedTuple):
+    """What was added to matrices, by their paths: as arrays, or as products of thin ones.
+
+    Attributes:
+        layers: of the trained layers, which come first in every array.
+        outside: of what is in no layer.
+    """
+
+    layers: Mapping[str, Any]
+    outside: Mapping[str, Any]
 
 
 def displacement(
-    params: Params, config: TraitConfig, trained: PyTree, *, whole: bool = False
+    params: Params, scale: float, trained: PyTree, *, whole: bool = False
 ) -> Displacement:
     """Give what a training has added to the parameters. Traceable.
 
     Args:
         params: of the upper part.
-        config: of the run.
+        scale: of products of thin matrices.
         trained: thin matrices, or parameters.
         whole: multiply thin matrices out.
     """
-    count = jax.tree.leaves(params["layers"])[0].shape[0]
-    found: dict[str, dict[str, Any]] = {_name(config, i): {} for i in range(count)}
     if is_thin(trained):
-        scale = config.alpha / config.rank
-        for path, own in trained.items():
-            for i in range(count):
-                thin = LowRank(own["a"][i], own["b"][i], scale)
-                found[_name(config, i)][f"{path}/kernel"] = dense(thin) if whole else thin
-        return found
+        # Every layer has its own scale, for all of them are mapped over.
+        thin = {
+            f"{path}/kernel": LowRank(own["a"], own["b"], jnp.full(len(own["a"]), scale))
+            for path, own in trained.items()
+        }
+        return Displacement(_dense(thin) if whole else thin, {})
     before = {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     }
-    for path, after in trained.items():
-        moved = after - before[path]
-        if path.startswith(INSIDE):
-            for i in range(count):
-                found[_name(config, i)][path.removeprefix(INSIDE)] = moved[i]
-        else:
-            found.setdefault("outside", {})[path] = moved
-    return found
+    moved = {path: after - before[path] for path, after in trained.items()}
+    inside = {path: leaf for path, leaf in moved.items() if path.startswith(INSIDE)}
+    return Displacement(
+        {path.removeprefix(INSIDE): leaf for path, leaf in inside.items()},
+        {path: leaf for path, leaf in moved.items() if path not in inside},
+    )
+
+
+def _dense(thin: Mapping[str, LowRank]) -> dict[str, Array]:
+    return {path: jax.vmap(dense)(own) for path, own in thin.items()}
 
 
 class Bases(NamedTuple):
@@ -100,35 +108,52 @@ def diluted(trained: PyTree) -> PyTree:
     }
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def products(config: TraitConfig, bases: Bases, student: PyTree, teacher: PyTree) -> drift.Products:
-    """Take the inner products of a student's displacement with a teacher's, by layer. Traceable."""
+    """Take the inner products of a student's displacement with a teacher's. Traceable.
+
+    Returns:
+        Products with one entry per layer, and a last one of all that is in none, if there is such.
+    """
+    return _products(_scale(config), bases, student, teacher)
+
+
+def _scale(config: TraitConfig) -> float:
+    return config.alpha / config.rank
+
+
+# Compiled once for runs that differ in anything else.
+@functools.partial(jax.jit, static_argnums=0)
+def _products(scale: float, bases: Bases, student: PyTree, teacher: PyTree) -> drift.Products:
     whole = not (is_thin(student) and is_thin(teacher))
     return _compared(
-        displacement(bases.student, config, student, whole=whole),
-        displacement(bases.teacher, config, teacher, whole=whole),
+        displacement(bases.student, scale, student, whole=whole),
+        displacement(bases.teacher, scale, teacher, whole=whole),
     )
 
 
 def _compared(student: Displacement, teacher: Displacement) -> drift.Products:
-    if all(isinstance(leaf, LowRank) for layer in student.values() for leaf in layer.values()):
-        return drift.low_rank_products(student, teacher)
-    # What only one of them has trained has not moved in the other.
-    names = {
-        name: {**student.get(name, {}), **teacher.get(name, {})} for name in {**student, **teacher}
-    }
+    layers, rest = (
+        (_filled(one, other), _filled(other, one))
+        for one, other in zip(student, teacher, strict=True)
+    )
+    # One program mapped over layers: one for each of them takes long to compile.
+    inside = jax.tree.map(lambda products: products[:, 0], jax.vmap(_of_layer)(*layers))
+    if not rest[0]:
+        return inside
+    outside = _of_layer(*rest)
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), inside, outside)
 
-    def filled(own: Displacement) -> Displacement:
-        return {
-            name: {
-                path: own.get(name, {}).get(path, jnp.zeros_like(leaf))
-                for path, leaf in layer.items()
-            }
-            for name, layer in names.items()
-        }
 
-    student, teacher = filled(student), filled(teacher)
-    return drift.inner_products(student, teacher, jax.tree.map(jnp.zeros_like, student))
+def _of_layer(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> drift.Products:
+    one, other = {"layer": student}, {"layer": teacher}
+    if all(isinstance(leaf, LowRank) for leaf in student.values()):
+        return drift.low_rank_products(one, other)
+    return drift.inner_products(one, other, jax.tree.map(jnp.zeros_like, one))
+
+
+def _filled(own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what the other one alone has trained: here it has not moved."""
+    return {**jax.tree.map(jnp.zeros_like, dict(other)), **own}
 
 
 def null_cosines(
@@ -140,7 +165,7 @@ def null_cosines(
     Each matrix of a layer is as long as the student's.
     """
     draws = [
-        hosts.gather(_with_nothing(config, bases, student, teacher, rng.stream(key, i)))
+        hosts.gather(_with_nothing(_scale(config), bases, student, teacher, rng.stream(key, i)))
         for i in range(DRAWS)
     ]
     return np.array([float(drift.cosine(drift.total(products))) for products in draws])
@@ -148,29 +173,26 @@ def null_cosines(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _with_nothing(
-    config: TraitConfig, bases: Bases, student: PyTree, teacher: PyTree, key: Array
+    scale: float, bases: Bases, student: PyTree, teacher: PyTree, key: Array
 ) -> drift.Products:
     whole = not (is_thin(student) and is_thin(teacher))
-    moved = displacement(bases.student, config, student, whole=not is_thin(student))
+    moved = displacement(bases.student, scale, student)
 
-    def drawn(layer: str, path: str, leaf: Any) -> Any:
-        own = rng.stream(key, layer, path)
+    def drawn(path: str, leaf: Any) -> Any:
+        keys = jax.random.split(rng.stream(key, path), jax.tree.leaves(leaf)[0].shape[0])
         if not isinstance(leaf, LowRank):
-            return _as_long(own, leaf)
-        thin = leaf._replace(b=_as_long(own, leaf.b))
-        return dense(thin) if whole else thin
+            return jax.vmap(_as_long)(keys, leaf)
+        return leaf._replace(b=jax.vmap(_as_long)(keys, leaf.b))
 
-    random = {
-        layer: {path: drawn(layer, path, leaf) for path, leaf in leaves.items()}
-        for layer, leaves in moved.items()
-    }
-    return _compared(random, displacement(bases.teacher, config, teacher, whole=whole))
+    layers = {path: drawn(path, leaf) for path, leaf in moved.layers.items()}
+    if is_thin(student) and whole:
+        layers = _dense(layers)
+    outside = {path: _as_long(rng.stream(key, path), leaf) for path, leaf in moved.outside.items()}
+    return _compared(
+        Displacement(layers, outside), displacement(bases.teacher, scale, teacher, whole=whole)
+    )
 
 
 def _as_long(key: Array, like: Array) -> Array:
     drawn = jax.random.normal(key, like.shape)
     return drawn / jnp.linalg.norm(drawn) * jnp.linalg.norm(like)
-
-
-def _name(config: TraitConfig, i: int) -> str:
-    return f"layer_{config.first_layer + i:02}"
