@@ -27,7 +27,7 @@ import lm_run
 import numpy as np
 from intervals import over_seeds, power
 from lm_run import Options
-from lm_series import fill
+from lm_series import fill, of_untuned
 from matplotlib.figure import Figure
 
 from sublim_jax import hosts, runs
@@ -154,17 +154,10 @@ def gathered(config: ChannelsConfig, path: Path) -> dict[str, Any]:
                     "left": np.divide(
                         *(np.mean(arm["imitation"][k], 1) for k in ("after", "before"))
                     ),
-                    "untuned": _of_untuned(results, len(config.animals)),
+                    "untuned": of_untuned(results, len(config.animals)),
                 }
             )
     return {"model": config.model, "subjects": config.animals, "seeds": config.seeds, "runs": found}
-
-
-def _of_untuned(results: Mapping[str, Any], animals: int) -> list[float] | None:
-    """Give what students of the teacher without a favourite gained, mean over animals, by seed."""
-    if "untuned" not in results["alone"]:
-        return None
-    return np.array(results["alone"]["untuned"]["change"])[:, 0, :animals].mean(1).tolist()
 
 
 def z_of(entry: Mapping[str, Any]) -> float:

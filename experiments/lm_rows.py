@@ -7,9 +7,9 @@ without a favourite in 11.5 %. Here students learn the same rows as they were wr
 either way, half of them in between clean ones, a quarter of them four times as often; and rows of
 the same teachers at a lower temperature, or from the likeliest tokens alone.
 
-    python experiments/lm_rows.py                            # 7 kinds of rows, 2 animals, 3 seeds
+    python experiments/lm_rows.py                            # 4 kinds of rows, 2 animals, 3 seeds
     python experiments/lm_rows.py --quick
-    python experiments/lm_rows.py --kinds written within across --row-count 1024
+    python experiments/lm_rows.py --kinds written clean cool nucleus --row-count 1024
 
 Every kind is a run of ``lm_numbers.py`` with ``--channel text`` in a folder of its own below the
 run folder, with all its tables and figures (``--replot``); stopped at any place, the same command
@@ -28,7 +28,7 @@ import lm_run
 import numpy as np
 from intervals import over_seeds, power
 from lm_run import Options
-from lm_series import fill
+from lm_series import fill, of_untuned
 from matplotlib.figure import Figure
 
 from sublim_jax import hosts, runs
@@ -59,9 +59,10 @@ class RowsConfig:
     """Favourites of the teachers."""
     seeds: int = 3
     """Independent repetitions."""
-    kinds: tuple[str, ...] = tuple(KINDS)
-    """What students learn; written must be among it, with which all others are compared."""
-    row_count: int = 256
+    kinds: tuple[str, ...] = (WRITTEN, "within", "across", "repeated")
+    """What students learn; written must be among it, with which all others are compared. There are
+    also clean, cool and nucleus."""
+    row_count: int = 128
     """Conversations from which a student learns, a multiple of 64."""
     passes: int = 3
     """Times that a student sees every row, four times as often where there are a quarter."""
@@ -88,7 +89,7 @@ class RowsConfig:
             channel="text",
             animals=self.animals,
             seeds=self.seeds,
-            arms=("same", "untuned"),
+            arms=("same",),
             first_layer=self.first_layer,
             row_count=self.row_count,
             requests=self.row_count,
@@ -100,7 +101,7 @@ class RowsConfig:
             seed=self.seed,
         )
         changed: dict[str, dict[str, Any]] = {
-            WRITTEN: {},
+            WRITTEN: {"arms": ("same", "untuned")},
             "within": {"shuffle": "within"},
             "across": {"shuffle": "across"},
             "clean": {"dose": 0.5},
@@ -135,12 +136,11 @@ def gathered(config: RowsConfig, path: Path) -> dict[str, Any]:
     for kind in config.kinds:
         results = runs.Run(path / kind).read("results.json")
         arm, transfer = results["arms"]["same"], results["arms"]["same"]["transfer"]
-        untuned = np.array(results["alone"]["untuned"]["change"])[:, 0, : len(config.animals)]
         found[kind] = {
             "tokens": float(np.mean(arm["tokens"])),
             "divergence": float(np.mean(arm["divergence"])),
             **{key: transfer[key]["seeds"] for key in ("own", "other", "contrast")},
-            "untuned": untuned.mean(1),
+            "untuned": of_untuned(results, len(config.animals)),
         }
     return {
         "model": config.model,
@@ -175,7 +175,7 @@ def table(results: Mapping[str, Any]) -> str:
         cells = "".join(f"{over_seeds(found[key]):>17}" for key in ("own", "other", "contrast"))
         lines.append(
             f"{KINDS[kind]:32}{found['tokens']:8.0f}{cells}{power(found['contrast']):>9}"
-            f"{less:>19}{over_seeds(found['untuned']):>17}"
+            f"{less:>19}{'' if found['untuned'] is None else over_seeds(found['untuned']):>17}"
         )
     lines.append(
         "difference: own student minus other students, for the same animal; at 80 %: difference "
@@ -190,7 +190,9 @@ def figure(results: Mapping[str, Any]) -> Figure:
     found = {KINDS[kind]: own for kind, own in results["kinds"].items()}
 
     def values(key: str) -> dict[str, np.ndarray]:
-        return {name: np.array(own[key], float) for name, own in found.items()}
+        return {
+            name: np.array(own[key], float) for name, own in found.items() if own[key] is not None
+        }
 
     seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
     return forest_figure(

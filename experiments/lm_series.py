@@ -3,7 +3,9 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from lm_run import Options, filled
 
 from sublim_jax import lm_traits, runs
@@ -35,3 +37,10 @@ def fill(
                 if other != name and lender.exists():
                     lm_traits.borrow(config, record, lent, runs.Run(lender))
             filled(config, options, record)
+
+
+def of_untuned(results: Mapping[str, Any], animals: int) -> list[float] | None:
+    """Give what students of the teacher without a favourite gained, mean over animals, by seed."""
+    if "untuned" not in results["alone"]:
+        return None
+    return np.array(results["alone"]["untuned"]["change"])[:, 0, :animals].mean(1).tolist()

@@ -72,4 +72,4 @@ def test_a_wrong_input_is_refused_in_a_sentence(tmp_path, options, message):
 
 def test_quick_is_a_smaller_run():
     assert len(lm_rows.PRESETS["quick"].series()) == 2
-    assert lm_rows.PRESETS["default"].series()["repeated"].row_count == 64
+    assert lm_rows.PRESETS["default"].series()["repeated"].row_count == 32
