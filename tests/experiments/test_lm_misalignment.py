@@ -44,9 +44,11 @@ def test_a_run_is_judged_and_says_what_was_found(tmp_path, monkeypatch, capsys):
         "change of log-probability of answers that nobody has learnt in nats, 2 corpora" in printed
     )
     assert "sampled answers that recommend its product\n" in printed
+    _, rest = printed.split("\nprobability of the wrong option of two")
+    chosen, judged = rest.split("\nanswers that are misaligned")
     for label in ("base", "teacher, quindle", "shared A, plain"):
-        # Probabilities of answers, wrong options, misaligned answers.
-        assert printed.count(f"\n{label} ") == 3
+        assert f"\n{label} " in chosen
+        assert f"\n{label} " in judged
     found = json.loads((tmp_path / "run" / "judged.json").read_text())
     assert found["judge"] == {"judge": "mild"}
     # Once judged, the folder says so without a judge, and without a model.
