@@ -135,6 +135,8 @@ def finetune(
             named is not there.
     """
     _check(config, train, recipe, only)
+    if beside is not None:
+        _check(config, train, recipe, beside.only)
     packed = rows
     if not isinstance(packed, Packed):
         packed = pack(packed, length=length, together=together)

@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import trees
+from sublim_jax.errors import InputError
 from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.trained import Full, LoRA
@@ -45,6 +46,12 @@ class Projected:
 
     inner: Full | LoRA
     forbidden: Forbidden = dataclasses.field(compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.inner, LoRA) and self.inner.dropout:
+            raise InputError(
+                f"dropout is {self.inner.dropout} with a direction that is forbidden; expected 0"
+            )
 
     def first(self, config: DecoderConfig) -> int:
         """Say below which layer nothing is trained."""

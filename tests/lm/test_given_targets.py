@@ -121,6 +121,14 @@ def test_a_step_of_plain_descent_is_the_projected_gradient():
         np.testing.assert_allclose(own, free - share * other, atol=1e-7)
 
 
+def test_what_would_be_passed_over_is_refused():
+    beside = Beside((3, 40), said(TEACHER, OTHERS), 1.0)
+    with pytest.raises(InputError, match="only has 40; expected numbers from 0 to 39"):
+        trained(teacher=Told(said(TEACHER, WORDS)), beside=beside)
+    with pytest.raises(InputError, match=r"dropout is 0\.1 with a direction that is forbidden"):
+        Projected(LoRA(dropout=0.1), Forbidden({}, {}))
+
+
 def test_logits_of_other_places_or_words_are_refused():
     for teacher, beside, shape in (
         (Told(said(TEACHER, OTHERS)), None, rf"{len(ROWS.at)}, \d+, 2"),
