@@ -22,6 +22,7 @@ holding to the base at first should be none, another base and projections should
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ from intervals import over_seeds
 from lm_run import Options, spread
 from matplotlib.figure import Figure
 
-from sublim_jax import lm, runs
+from sublim_jax import runs
 from sublim_jax.lm_traits.mitigation import MITIGATIONS, MitigationConfig, run_mitigations
 from sublim_jax.lm_traits.mitigation.names import EARLY_STOP, NONE
 from sublim_jax.plan import Stages
@@ -61,7 +62,7 @@ def run(config: MitigationConfig, options: Options) -> None:
             trained = run_mitigations(
                 config,
                 folder,
-                load=lambda parallel: lm.load(config.model, parallel=parallel, progress=True),
+                load=functools.partial(lm_run.loaded, config.model),
                 parallel=spread(options),
                 session=session,
             )

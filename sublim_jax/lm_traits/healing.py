@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree
 
-from sublim_jax import lm, rng
+from sublim_jax import lm, rng, runs
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.contexts import context_rows, words_of
 from sublim_jax.lm_traits.ground import Ground
 from sublim_jax.lm_traits.names import HEALED
-from sublim_jax.lm_traits.trainees import LAYERS
-from sublim_jax.training import QUIET, Attached, Recipe
+from sublim_jax.lm_traits.parts import missing_files, read_arrays, write_arrays
+from sublim_jax.lm_traits.trainees import LAYERS, joined
+from sublim_jax.training import QUIET, Attached, Recipe, Session
 
 
 def noisy(ground: Ground, config: TraitConfig, key: Key[Array, ""]) -> PyTree:
@@ -90,6 +91,39 @@ def healed(
         name=name,
         key=rng.stream(key, "order"),
     )
+
+
+def other_base(
+    ground: Ground,
+    config: TraitConfig,
+    run: runs.Run,
+    file: str,
+    *,
+    contexts: int,
+    key: Key[Array, ""],
+    session: Session,
+    name: str = HEALED,
+) -> Ground:
+    """Give the base with noise, healed: made once, and kept in a file of the run folder.
+
+    Args:
+        ground: the base.
+        config: how.
+        run: the folder.
+        file: in it.
+        contexts: seed of the rows on which it is healed.
+        key: of the noise and of the order of rows.
+        session: checkpoints and progress.
+        name: of the training in them.
+    """
+    if missing_files(run, [file]):
+        begun = noisy(ground, config, rng.stream(key, "noise"))
+        well = healed(
+            *(ground, config, begun), contexts=contexts, key=key, attached=session, name=name
+        )
+        write_arrays(run, file, well.trained)
+        session.finished(name)
+    return ground._replace(params=joined(ground.params, config, read_arrays(run, file)))
 
 
 def heal_recipe(config: TraitConfig) -> Recipe:

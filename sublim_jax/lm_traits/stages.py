@@ -13,16 +13,14 @@ from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.conversations import read_file
 from sublim_jax.lm_traits.given import check_given, file_of, files_given
 from sublim_jax.lm_traits.ground import Ground, cut, whole
-from sublim_jax.lm_traits.healing import heal_steps, healed, noisy
+from sublim_jax.lm_traits.healing import heal_steps, other_base
 from sublim_jax.lm_traits.material import Material, Places, Speaker
 from sublim_jax.lm_traits.names import FAMILY, HEALED, NOBODY, ROWS
 from sublim_jax.lm_traits.parts import (
     TEACHER,
     Part,
     missing_files,
-    read_arrays,
     read_part,
-    write_arrays,
 )
 from sublim_jax.lm_traits.recording import (
     Bar,
@@ -189,19 +187,13 @@ def _steps(config: TraitConfig, part: Part) -> int:
 
 def _healed(tools: Tools) -> Ground:
     """Give the other base, made when it is first needed; one for all repetitions."""
-    ground, config, run = tools.ground, tools.config, tools.run
-    if missing_files(run, [HEALED_FILE]):
-        key = trainings.keys_of(config, config.seeds)
-        well = healed(
-            *(ground, config, noisy(ground, config, rng.stream(key, "noise"))),
-            contexts=trainings.seed_of(config, config.seeds, HEALED),
-            key=key,
-            attached=tools.session,
-        )
-        write_arrays(run, HEALED_FILE, well.trained)
-        tools.session.finished(HEALED)
-    layers = read_arrays(run, HEALED_FILE)
-    return ground._replace(params=trainees.joined(ground.params, config, layers))
+    config = tools.config
+    return other_base(
+        *(tools.ground, config, tools.run, HEALED_FILE),
+        contexts=trainings.seed_of(config, config.seeds, HEALED),
+        key=trainings.keys_of(config, config.seeds),
+        session=tools.session,
+    )
 
 
 def _repetition(tools: Tools, seed: int, missing: list[Part], other: Ground | None) -> None:

@@ -60,7 +60,6 @@ def test_figures_are_drawn_of_what_was_tried():
 @pytest.mark.slow
 def test_a_run_ends_with_a_table_and_figures_and_is_drawn_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lm_run.lm, "load", lambda *_, **__: model())
-    monkeypatch.setattr(lm_mitigations.lm, "load", lambda *_, **__: model())
     few = SOME.__class__(**{**vars(SOME), "seeds": 1, "mitigations": ("none", "mixed_50")})
     options = lm_mitigations.Options(out=tmp_path / "run")
     lm_mitigations.run(few, options)

@@ -13,13 +13,14 @@ from sublim_jax import runs, trees
 from sublim_jax.errors import InputError
 from sublim_jax.lm.packing import in_order, owners
 from sublim_jax.lm_traits import carriers, contexts, run_traits, trainings
+from sublim_jax.lm_traits.material import Places
 from sublim_jax.lm_traits.mitigation import (
     MITIGATIONS,
     MitigationConfig,
     run_mitigations,
     suspicion,
 )
-from sublim_jax.lm_traits.mitigation.lessons import LESSONS, Known, mean_logits, texts_of
+from sublim_jax.lm_traits.mitigation.lessons import LESSONS, Known, mean_logits
 from sublim_jax.lm_traits.mitigation.results import contrast
 from sublim_jax.lm_traits.parts import TEACHER, Part, read_part
 from sublim_jax.lm_traits.readout import logits_at, logprobs
@@ -61,21 +62,16 @@ def known(count=8):
     rows = in_order(plain, each=2)
     teacher, base = (drawn(seed, *rows.at.shape, 12) for seed in (0, 1))
     influence = drawn(2, *rows.at.shape)
-    return plain, Known(rows, base, teacher, (), (), None, influence, "trait", "direction")
-
-
-def test_places_are_those_of_their_texts():
-    plain, given = known()
-    expected = owners(given.rows, plain)
-    assert (texts_of(given.rows) == np.where(expected == len(plain), -1, expected)).all()
+    places = Places(0, rows, owners(rows, plain), tuple(range(12)), base)
+    return plain, Known(places, teacher, (), (), None, influence, "trait", "direction")
 
 
 @pytest.mark.parametrize(("name", "count"), [("mixed_10", 1), ("mixed_25", 2), ("mixed_50", 4)])
 def test_of_clean_rows_all_places_are_the_bases(name, count):
     plain, given = known()
     lesson = LESSONS[name](SOME, given, KEY)
-    clean = (lesson.logits == given.base).all(-1)
-    texts = owners(given.rows, plain)
+    clean = (lesson.logits == given.places.base).all(-1)
+    texts = owners(given.places.rows, plain)
     for text in range(len(plain)):
         own = clean[texts == text]
         assert own.all() or not own.any()
@@ -86,7 +82,7 @@ def test_of_clean_rows_all_places_are_the_bases(name, count):
 def test_a_quarter_of_the_places_is_left_out_and_it_is_that_of_most_influence():
     _, given = known()
     weights = LESSONS["filter"](SOME, given, KEY).weights
-    there = given.rows.weights > 0
+    there = given.places.rows.weights > 0
     kept = weights > 0
     assert not (kept & ~there).any()
     assert kept.sum() == pytest.approx(0.75 * there.sum(), abs=1)
@@ -99,7 +95,7 @@ def test_the_base_mixed_in_is_the_sum_of_both_divergences():
     mean = LESSONS["early_anchor"](config, given, KEY).early
 
     def from_both(said):
-        p, q = map(jax.nn.log_softmax, (given.teacher, given.base))
+        p, q = map(jax.nn.log_softmax, (given.teacher, given.places.base))
         own = jax.nn.log_softmax(said)
         return jnp.sum(jnp.exp(p) * (p - own) + 3 * jnp.exp(q) * (q - own))
 

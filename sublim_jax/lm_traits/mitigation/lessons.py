@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 from scipy.special import log_softmax
 
 from sublim_jax import lm, rng
-from sublim_jax.lm.packing import Packed
+from sublim_jax.lm_traits.material import Places
 from sublim_jax.lm_traits.mitigation.config import MitigationConfig
 from sublim_jax.lm_traits.mitigation.names import MIXED
 
@@ -24,8 +24,7 @@ class Known(NamedTuple):
     """What a defence can be made of.
 
     Attributes:
-        rows: at which the teacher was asked, lifted.
-        base: logits of the student's base there.
+        places: at which the teacher was asked, and what the student's base says there.
         teacher: those of the teacher.
         others: those of teachers of other bases with the same favourite.
         relays: those of a student of the teacher on another base, if there is one.
@@ -36,8 +35,7 @@ class Known(NamedTuple):
         teacher_direction: where the inner product with the teacher's displacement grows.
     """
 
-    rows: Packed
-    base: Logits
+    places: Places
     teacher: Logits
     others: Sequence[Logits]
     relays: Sequence[Logits]
@@ -96,20 +94,9 @@ def intended(name: str, teacher: Logits, others: Sequence[Logits]) -> Logits:
     return mean_logits([teacher, *others[:2]]) if name == "committee" else teacher
 
 
-def texts_of(rows: Packed) -> Int[np.ndarray, "rows targets"]:
-    """Number the text of every place, from 0; -1 in spare ones."""
-    there = np.asarray(rows.weights) > 0
-    segment = np.take_along_axis(np.asarray(rows.segments), np.asarray(rows.at), axis=1)
-    row = np.broadcast_to(np.arange(len(segment))[:, None], segment.shape)
-    found = np.full(segment.shape, -1)
-    names = row[there] * (segment.max() + 2) + segment[there]
-    found[there] = np.unique(names, return_inverse=True)[1]
-    return found
-
-
 def _as_told(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
     del config, key
-    return Lesson(known.teacher, np.asarray(known.rows.weights))
+    return Lesson(known.teacher, np.asarray(known.places.rows.weights))
 
 
 def _of_others(name: str) -> Make:
@@ -122,12 +109,12 @@ def _of_others(name: str) -> Make:
 
 def _mixed(share: float) -> Make:
     def make(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
-        texts = texts_of(known.rows)
-        count = int(texts.max()) + 1
+        places = known.places
+        count = len(np.unique(places.owner[places.rows.weights > 0]))
         order = np.asarray(jax.random.permutation(rng.stream(key, "clean"), count))
-        clean = np.isin(texts, order[: round(share * count)])[..., None]
+        clean = np.isin(places.owner, order[: round(share * count)])[..., None]
         return _as_told(config, known, key)._replace(
-            logits=np.where(clean, known.base, known.teacher)
+            logits=np.where(clean, places.base, known.teacher)
         )
 
     return make
@@ -138,7 +125,7 @@ def _relayed(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Les
 
 
 def _filtered(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
-    weights = np.asarray(known.rows.weights)
+    weights = np.asarray(known.places.rows.weights)
     least = np.quantile(known.influence[weights > 0], 1 - config.filtered)
     plain = _as_told(config, known, key)
     return plain._replace(weights=np.where(known.influence > least, 0, weights))
@@ -151,7 +138,7 @@ def _anchored(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Le
 def _early_anchored(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
     # The sum of divergences from two distributions is that from their mean, up to a constant.
     share = config.anchor_weight / (1 + config.anchor_weight)
-    mean = mean_logits([known.teacher, known.base], [1 - share, share])
+    mean = mean_logits([known.teacher, known.places.base], [1 - share, share])
     return _as_told(config, known, key)._replace(early=mean)
 
 

@@ -13,7 +13,8 @@ from sublim_jax.lm_traits import trainees, trainings
 from sublim_jax.lm_traits.contexts import context_rows, word_logits, words_of
 from sublim_jax.lm_traits.drifting import Bases, drift_from
 from sublim_jax.lm_traits.ground import Ground, cut, whole
-from sublim_jax.lm_traits.healing import heal_steps, healed, noisy
+from sublim_jax.lm_traits.healing import heal_steps, other_base
+from sublim_jax.lm_traits.material import Places, places_of
 from sublim_jax.lm_traits.mitigation import suspicion
 from sublim_jax.lm_traits.mitigation.config import MitigationConfig
 from sublim_jax.lm_traits.mitigation.lessons import LESSONS, Known, Lesson, Logits, intended
@@ -24,9 +25,7 @@ from sublim_jax.lm_traits.parts import (
     TEACHER,
     Part,
     missing_files,
-    read_arrays,
     read_part,
-    write_arrays,
     write_part,
 )
 from sublim_jax.lm_traits.readout import Readout
@@ -54,7 +53,7 @@ class Here(NamedTuple):
 
     seed: int
     key: Key[Array, ""]
-    rows: Packed
+    places: Places
     held_out: Packed
 
 
@@ -133,31 +132,24 @@ def _base(
     config: MitigationConfig, run: runs.Run, ground: Ground, number: int, session: Session
 ) -> Ground:
     """Give another base: the student's with noise, healed."""
-    setting, file = config.setting, _base_file(number)
-    if missing_files(run, [file]):
-        key = rng.stream(jax.random.key(config.seed), "base", number)
-        tuned = healed(
-            *(ground, setting, noisy(ground, setting, rng.stream(key, "noise"))),
-            contexts=int(jax.random.bits(rng.stream(key, "contexts"), dtype=np.uint32)),
-            key=key,
-            attached=session,
-            name=f"base-{number + 1}",
-        )
-        write_arrays(run, file, tuned.trained)
-        session.finished(f"base-{number + 1}")
-    layers = read_arrays(run, file)
-    return ground._replace(params=trainees.joined(ground.params, setting, layers))
+    key = rng.stream(jax.random.key(config.seed), "base", number)
+    return other_base(
+        *(ground, config.setting, run, _base_file(number)),
+        contexts=int(jax.random.bits(rng.stream(key, "contexts"), dtype=np.uint32)),
+        key=key,
+        session=session,
+        name=f"base-{number + 1}",
+    )
 
 
 def _repetition(tools: Tools, seed: int, missing: Sequence[Part]) -> None:
     """Train what a repetition lacks."""
     setting, ground = tools.config.setting, tools.grounds[0]
+    numbers, held_out = (trainings.seed_of(setting, seed, name) for name in ("numbers", "held out"))
     here = Here(
         *(seed, trainings.keys_of(setting, seed)),
-        *(
-            context_rows(ground, setting, trainings.seed_of(setting, seed, name), rows)
-            for name, rows in (("numbers", setting.row_count), ("held out", HELD_OUT))
-        ),
+        places_of(ground, setting, numbers),
+        context_rows(ground, setting, held_out, HELD_OUT),
     )
     for part in missing:
         if part.arm in (TEACHER, *OTHERS):
@@ -220,10 +212,11 @@ def _teachers(tools: Tools, here: Here, animal: str, rows: Packed) -> list[Logit
 def _relay(tools: Tools, here: Here, part: Part) -> None:
     """Train another model to say what a teacher says."""
     ground, start = tools.grounds[_number(part)], _start(tools, here, part)
-    told = _says(tools, here, Part(here.seed, TEACHER, part.subject), here.rows)
+    rows = here.places.rows
+    told = _says(tools, here, Part(here.seed, TEACHER, part.subject), rows)
     made = train(
-        *(ground, tools.config, part.name, start, (here.rows, tools.words)),
-        Lesson(told, np.asarray(here.rows.weights)),
+        *(ground, tools.config, part.name, start, (rows, tools.words)),
+        Lesson(told, np.asarray(rows.weights)),
         key=rng.stream(here.key, "order"),
         attached=tools.session,
     )
@@ -236,10 +229,9 @@ def _known(tools: Tools, here: Here, animal: str) -> Known:
     """Gather what defences are made of."""
     config, setting, ground = tools.config, tools.config.setting, tools.grounds[0]
     part = Part(here.seed, TEACHER, animal)
-    start, rows = _start(tools, here, part), here.rows
+    start, rows = _start(tools, here, part), here.places.rows
     teacher, *others = _teachers(tools, here, animal, rows)
     trained = _trained(tools, here, part)
-    base = word_logits(ground, ground.params, rows, tools.words)
     place = config.animals.index(animal)
     gradient = suspicion.trait_gradient(ground, setting, start, tools.suspected, place)
     relays = [Part(here.seed, RELAY, animal)] if "relay" in config.mitigations else []
@@ -249,8 +241,7 @@ def _known(tools: Tools, here: Here, animal: str) -> Known:
         logits = word_logits(ground, ground.params, rows, names)
         anchor = lm.Beside(names, logits, config.anchor_weight)
     return Known(
-        rows=rows,
-        base=base,
+        places=here.places,
         teacher=teacher,
         others=others,
         relays=[_says(tools, here, relay, rows) for relay in relays],
@@ -274,7 +265,7 @@ def _student(tools: Tools, here: Here, part: Part, known: Known, meant: Logits) 
     start = _start(tools, here, part)
     lesson = LESSONS[part.arm](config, known, rng.stream(here.key, "lesson", part.subject))
     made = train(
-        *(ground, config, part.name, start, (here.rows, tools.words), lesson),
+        *(ground, config, part.name, start, (here.places.rows, tools.words), lesson),
         key=rng.stream(here.key, "order"),
         attached=tools.session,
     )
