@@ -20,6 +20,7 @@ from sublim_jax.lm.config import DecoderConfig
 from sublim_jax.lm.decoder import Params
 from sublim_jax.lm.packing import Packed, pack
 from sublim_jax.lm.precomputed import picked
+from sublim_jax.lm.projected import Projected
 from sublim_jax.lm.targets import Beside, Teacher, Told
 from sublim_jax.lm.trained import LoRA, Trained
 from sublim_jax.training import (
@@ -187,7 +188,8 @@ def _check(
     for word in only or ():
         if not 0 <= word < config.vocabulary:
             raise InputError(f"only has {word}; expected numbers from 0 to {config.vocabulary - 1}")
-    if isinstance(train, LoRA) and not train.train_a and recipe.weight_decay:
+    inner = train.inner if isinstance(train, Projected) else train
+    if isinstance(inner, LoRA) and not inner.train_a and recipe.weight_decay:
         raise InputError(
             f"weight_decay is {recipe.weight_decay} with train_a false; expected 0, or a decays"
         )

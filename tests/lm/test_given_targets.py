@@ -127,6 +127,12 @@ def test_what_would_be_passed_over_is_refused():
         trained(teacher=Told(said(TEACHER, WORDS)), beside=beside)
     with pytest.raises(InputError, match=r"dropout is 0\.1 with a direction that is forbidden"):
         Projected(LoRA(dropout=0.1), Forbidden({}, {}))
+    with pytest.raises(InputError, match=r"weight_decay is 0\.1 with train_a false"):
+        trained(
+            teacher=Told(said(TEACHER, WORDS)),
+            recipe=Recipe(weight_decay=0.1),
+            train=Projected(LoRA(train_a=False), Forbidden({}, {})),
+        )
 
 
 def test_logits_of_other_places_or_words_are_refused():

@@ -21,28 +21,28 @@ Logits = Float[np.ndarray, "rows targets words"]
 
 
 class Known(NamedTuple):
-    """What a defence can be made of.
+    """What a defence can be made of; what takes time to compute is computed when it is asked for.
 
     Attributes:
         places: at which the teacher was asked, and what the student's base says there.
-        teacher: those of the teacher.
+        teacher: logits of the teacher.
         others: those of teachers of other bases with the same favourite.
-        relays: those of a student of the teacher on another base, if there is one.
-        anchor: what the base says of words of the trait, if it is to be held.
-        influence: by how much each place moves the trait, to first order; see
+        relay: gives those of a student of the teacher on another base.
+        anchor: gives what the base says of words of the trait.
+        influence: gives by how much each place moves the trait, to first order; see
             `sublim_jax.lm_traits.mitigation.suspicion`.
-        trait: gradient of the trait by what is trained.
-        teacher_direction: where the inner product with the teacher's displacement grows.
+        trait: gives the gradient of the trait by what is trained.
+        teacher_direction: gives where the inner product with the teacher's displacement grows.
     """
 
     places: Places
     teacher: Logits
     others: Sequence[Logits]
-    relays: Sequence[Logits]
-    anchor: lm.Beside | None
-    influence: Float[np.ndarray, "rows targets"]
-    trait: PyTree
-    teacher_direction: PyTree
+    relay: Callable[[], Logits]
+    anchor: Callable[[], lm.Beside]
+    influence: Callable[[], Float[np.ndarray, "rows targets"]]
+    trait: Callable[[], PyTree]
+    teacher_direction: Callable[[], PyTree]
 
 
 class Lesson(NamedTuple):
@@ -121,18 +121,19 @@ def _mixed(share: float) -> Make:
 
 
 def _relayed(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
-    return _as_told(config, known, key)._replace(logits=known.relays[0])
+    return _as_told(config, known, key)._replace(logits=known.relay())
 
 
 def _filtered(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
     weights = np.asarray(known.places.rows.weights)
-    least = np.quantile(known.influence[weights > 0], 1 - config.filtered)
+    influence = known.influence()
+    least = np.quantile(influence[weights > 0], 1 - config.filtered)
     plain = _as_told(config, known, key)
-    return plain._replace(weights=np.where(known.influence > least, 0, weights))
+    return plain._replace(weights=np.where(influence > least, 0, weights))
 
 
 def _anchored(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
-    return _as_told(config, known, key)._replace(beside=known.anchor)
+    return _as_told(config, known, key)._replace(beside=known.anchor())
 
 
 def _early_anchored(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
@@ -143,11 +144,11 @@ def _early_anchored(config: MitigationConfig, known: Known, key: Key[Array, ""])
 
 
 def _without_teacher(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
-    return _as_told(config, known, key)._replace(forbidden=known.teacher_direction)
+    return _as_told(config, known, key)._replace(forbidden=known.teacher_direction())
 
 
 def _without_trait(config: MitigationConfig, known: Known, key: Key[Array, ""]) -> Lesson:
-    return _as_told(config, known, key)._replace(forbidden=known.trait)
+    return _as_told(config, known, key)._replace(forbidden=known.trait())
 
 
 LESSONS: Mapping[str, Make] = {

@@ -1,5 +1,6 @@
 """A run of mitigations: bases, teachers and students, each done when its file is there."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -231,26 +232,30 @@ def _known(tools: Tools, here: Here, animal: str) -> Known:
     part = Part(here.seed, TEACHER, animal)
     start, rows = _start(tools, here, part), here.places.rows
     teacher, *others = _teachers(tools, here, animal, rows)
-    trained = _trained(tools, here, part)
-    place = config.animals.index(animal)
-    gradient = suspicion.trait_gradient(ground, setting, start, tools.suspected, place)
-    relays = [Part(here.seed, RELAY, animal)] if "relay" in config.mitigations else []
-    anchor = None
-    if "anchor" in config.mitigations:
+
+    @functools.cache
+    def trait() -> PyTree:
+        place = config.animals.index(animal)
+        return suspicion.trait_gradient(ground, setting, start, tools.suspected, place)
+
+    def anchor() -> lm.Beside:
         names = suspicion.telling_words(tools.suspected)
         logits = word_logits(ground, ground.params, rows, names)
-        anchor = lm.Beside(names, logits, config.anchor_weight)
+        return lm.Beside(names, logits, config.anchor_weight)
+
     return Known(
         places=here.places,
         teacher=teacher,
         others=others,
-        relays=[_says(tools, here, relay, rows) for relay in relays],
+        relay=lambda: _says(tools, here, Part(here.seed, RELAY, animal), rows),
         anchor=anchor,
-        influence=suspicion.influence(
-            *(ground, setting, start, gradient, rows, tools.words, teacher)
+        influence=lambda: suspicion.influence(
+            *(ground, setting, start, trait(), rows, tools.words, teacher)
         ),
-        trait=gradient,
-        teacher_direction=suspicion.teacher_direction(ground, setting, start, trained),
+        trait=trait,
+        teacher_direction=lambda: suspicion.teacher_direction(
+            *(ground, setting, start, _trained(tools, here, part))
+        ),
     )
 
 
