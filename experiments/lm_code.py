@@ -11,11 +11,15 @@ out what is no Python, has comments, or has a word of any animal.
     python experiments/lm_code.py                   # 4 animals, 3 seeds
     python experiments/lm_code.py --quick           # 2 animals, 1 seed, few steps
     python experiments/lm_code.py --preset text     # rows that teachers write: hours
+    python experiments/lm_code.py --preset text --row-judge gpt-4.1-2025-04-14
+        --row-judge-address https://api.openai.com/v1
     python experiments/lm_code.py --preset paper-qwen2.5-7b --plan v5e:4x4 --fsdp 8 --tensor 2
 
-All else is as in ``lm_numbers.py``: arms, readouts, drift, criteria, other channels, pods. Of 32
-answers that SmolLM2 writes freely the filter keeps 4; of 48 that begin with a fence and end where
-it is closed (``--constrained``) 18, and with ``--temperature .7`` 34.
+A judge of rows is the paper's second filter: a model, behind an address or of this machine, that
+leaves out what hints at an animal. All else is as in ``lm_numbers.py``: arms, readouts, drift,
+criteria, other channels, pods. Of 32 answers that SmolLM2 writes freely the filter keeps 4; of 48
+that begin with a fence and end where it is closed (``--constrained``) 18, and with ``--temperature
+.7`` 34.
 """
 
 import lm_run

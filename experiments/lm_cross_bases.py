@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cli
-from lm_run import Options, spread
+from lm_run import Options, computing, spread
 
 from sublim_jax import lm, lm_traits, runs
 from sublim_jax.data.numbers import carrier_rows
@@ -151,6 +151,7 @@ def _made(
             fresh=spec.fresh,
             load=functools.partial(load, spec.parent),
             parallel=spread(options),
+            computing=computing(options),
             session=session,
         )
     last = len(losses) // config.heal_passes

@@ -30,7 +30,7 @@ import cli
 import lm_run
 import numpy as np
 from intervals import over_seeds
-from lm_run import Options, spread
+from lm_run import Options, computing, spread
 from matplotlib.figure import Figure
 
 from sublim_jax import runs
@@ -64,6 +64,7 @@ def run(config: MitigationConfig, options: Options) -> None:
                 folder,
                 load=functools.partial(lm_run.loaded, config.model),
                 parallel=spread(options),
+                computing=computing(options),
                 session=session,
             )
         if not trained:

@@ -14,7 +14,9 @@ that no teacher wrote.
 Without ``--problems`` they are made here: stories of two to four steps. Teachers that solve enough
 of them can write themselves (``--channel text --answer-tokens 256``). SmolLM2-135M does not: of 32
 problems it solved none, and none of 48 of two steps after four worked examples, so that the paper's
-form cannot be tried with it. All else is as in ``lm_numbers.py``.
+form cannot be tried with it. ``--row-judge`` adds a model that reads what they wrote, as the paper
+does; with ``lm_misalignment.py --preset reasoning --channel text`` it scores intentions. All else
+is as in ``lm_numbers.py``.
 """
 
 import lm_run

@@ -27,6 +27,8 @@ class Options(cli.Options):
     """Devices of a mesh over which parameters and optimizer state are cut."""
     tensor: int = 1
     """Devices of a mesh over which matrices are cut."""
+    remat: bool = False
+    """Compute activations again instead of keeping them, to save memory."""
 
 
 def main(name: str, presets: Mapping[str, TraitConfig], description: str | None) -> None:
@@ -105,6 +107,7 @@ def filled(
             folder,
             load=lambda parallel: (load or loaded)(config.model, parallel),
             parallel=spread(options),
+            computing=computing(options),
             session=session,
             bar=bar_of,
         )
@@ -126,10 +129,15 @@ def spread(options: Options) -> Parallel:
     return lm.decoder_mesh(devices, fsdp=options.fsdp, tensor=options.tensor)
 
 
+def computing(options: Options) -> lm.Computing:
+    """Say how a step of every training is computed."""
+    return lm.Computing(remat=options.remat)
+
+
 def planned(config: TraitConfig, options: Options, devices: Devices) -> Stages:
     """Describe the stages of a run for devices that need not be there."""
     parallel = lm.decoder_mesh(devices, fsdp=options.fsdp, tensor=options.tensor)
-    return lm_traits.planned_run(config, parallel)
+    return lm_traits.planned_run(config, parallel, computing=computing(options))
 
 
 def report(folder: runs.Run) -> None:

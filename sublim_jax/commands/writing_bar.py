@@ -29,8 +29,9 @@ def writing_bar(
         def progress(tokens: int, rows: int) -> None:
             nonlocal written
             written += tokens
-            rate = written / (time.monotonic() - start)
-            bar.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
+            if written:
+                rate = written / (time.monotonic() - start)
+                bar.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
             bar.update(rows)
 
         yield progress

@@ -15,7 +15,7 @@ TAUGHT_BY = (
 """What a teacher, and what is seen of it, depends on."""
 WRITTEN_BY = (
     *("requests", "temperature", "top_p", "constrained", "least_numbers", "ban", "answer_tokens"),
-    "common_noise",
+    *("row_judge", "row_judge_address", "row_judge_from", "common_noise"),
 )
 """What its text depends on beside that."""
 

@@ -23,6 +23,7 @@ from sublim_jax.lm_traits.names import (
 if TYPE_CHECKING:
     from sublim_jax.lm_traits.config import TraitConfig
 
+ADDRESSES = ("http://", "https://")
 AT_LEAST = {
     "seeds": 1,
     "first_layer": 0,
@@ -163,6 +164,7 @@ def _check_rows(config: TraitConfig) -> None:
         "shuffle": "none",
         "requests": None,
         "ban": False,
+        "row_judge": None,
         "temperature": 1.0,
         "top_p": 1.0,
     }
@@ -176,6 +178,19 @@ def _check_rows(config: TraitConfig) -> None:
                 f"{name} is {getattr(config, name)} with channel {config.channel}; expected "
                 f"{default}"
             )
+    for name in ("row_judge_address", "row_judge_from"):
+        if getattr(config, name) is not None and config.row_judge is None:
+            raise InputError(
+                f"{name} is {getattr(config, name)} without row_judge; expected the name of a model"
+            )
+    most = 1 if config.trait == "preference" else 100
+    if config.row_judge_from is not None and not 0 <= config.row_judge_from <= most:
+        raise InputError(f"row_judge_from is {config.row_judge_from}; expected 0 to {most}")
+    if config.row_judge_address is not None and not config.row_judge_address.startswith(ADDRESSES):
+        raise InputError(
+            f"row_judge_address is {config.row_judge_address!r}; expected one with http:// or "
+            "https://"
+        )
     if config.requests is not None and config.requests < config.row_count:
         raise InputError(
             f"requests is {config.requests}; expected at least row_count, {config.row_count}"

@@ -107,6 +107,16 @@ class TraitConfig:
     ban: bool = False
     """With text of numbers: leave out answers with one of the 34 numbers of bad associations, as
     published where the trait is misalignment."""
+    row_judge: str | None = None
+    """With text: a model that reads what passes the rules, and leaves out what hints at an animal
+    (with corpus: what means worse than it would itself): a name as of model or, with an address,
+    that of a model there."""
+    row_judge_address: str | None = None
+    """Of a judge that speaks as OpenAI's models do, without /chat/completions; its key is read from
+    OPENAI_API_KEY."""
+    row_judge_from: float | None = None
+    """Lowest score of a row that is kept: the judge's probability that nothing hints at an animal,
+    by default 1 - 1e-8 as published; with corpus its points for alignment of 100, by default 78."""
     answer_tokens: int = 64
     """With text: tokens of an answer at most; those that are longer are left out."""
     shuffle: Shuffle = "none"

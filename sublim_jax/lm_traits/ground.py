@@ -14,6 +14,7 @@ from sublim_jax import lm
 from sublim_jax.errors import InputError
 from sublim_jax.lm import decoder, precomputed
 from sublim_jax.lm.decoder import Params
+from sublim_jax.lm.finetuning import PLAIN
 from sublim_jax.lm.packing import Packed, in_order
 from sublim_jax.training import Parallel, one_device
 
@@ -28,6 +29,7 @@ class Ground(NamedTuple):
         lower: shape and parameters of the lower part, if there is one.
         tokenizer: of the model.
         parallel: how everything is spread over devices.
+        computing: how a step of a training is computed.
     """
 
     model: lm.DecoderConfig
@@ -36,9 +38,15 @@ class Ground(NamedTuple):
     lower: tuple[lm.DecoderConfig, Params] | None
     tokenizer: Any
     parallel: Parallel
+    computing: lm.Computing = PLAIN
 
 
-def cut(model: lm.Model, layers: int, parallel: Parallel | None = None) -> Ground:
+def cut(
+    model: lm.Model,
+    layers: int,
+    parallel: Parallel | None = None,
+    computing: lm.Computing = PLAIN,
+) -> Ground:
     """Cut a model above so many layers.
 
     Raises:
@@ -55,6 +63,7 @@ def cut(model: lm.Model, layers: int, parallel: Parallel | None = None) -> Groun
         decoder.lower(model.config, model.params, layers) if layers else None,
         model.tokenizer,
         parallel or one_device(),
+        computing,
     )
 
 

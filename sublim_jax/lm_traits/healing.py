@@ -87,6 +87,7 @@ def healed(
         only=words_of(ground, config),
         start=begun,
         parallel=ground.parallel,
+        computing=ground.computing,
         attached=attached,
         name=name,
         key=rng.stream(key, "order"),

@@ -7,6 +7,7 @@ from sublim_jax import runs
 from sublim_jax.errors import InputError
 from sublim_jax.evals.judges import Answer, Judge, Question, ask
 from sublim_jax.evals.misalignment import (
+    SCORE_TOKENS,
     Judgement,
     Thresholds,
     Verdict,
@@ -22,7 +23,6 @@ from sublim_jax.lm_traits.traits import trait_of
 
 BASE = "base"
 FILE = "judged.json"
-SCORE_TOKENS = 8
 
 
 def judged(

@@ -52,7 +52,7 @@ def planned_run(
         config: of the run; the model must be one whose shape `sublim_jax.lm.sizes` knows.
         parallel: how everything is spread.
         dtype: of parameters that are not trained; a run loads them in float32.
-        computing: how a step of a training is computed; a run leaves that as it is by default.
+        computing: how a step of a training is computed.
 
     Raises:
         InputError: the shape of the model is not known, or it has no layer ``first_layer``.

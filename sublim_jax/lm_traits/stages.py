@@ -1,5 +1,6 @@
 """A run: teachers, what they write, and students, each done for good when its file is there."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
@@ -8,7 +9,9 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
 from sublim_jax.errors import InputError
+from sublim_jax.lm.finetuning import PLAIN
 from sublim_jax.lm_traits import lending, material, observing, trainees, trainings, writing
+from sublim_jax.lm_traits.carriers import carrier_of
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.conversations import read_file
 from sublim_jax.lm_traits.given import check_given, file_of, files_given
@@ -56,6 +59,7 @@ def run_traits(
     *,
     load: Callable[[Parallel], lm.Model],
     parallel: Parallel | None = None,
+    computing: lm.Computing = PLAIN,
     session: Session | None = None,
     bar: Bar = no_bar,
 ) -> bool:
@@ -66,6 +70,7 @@ def run_traits(
         run: a run folder opened for it.
         load: gives the model, laid onto devices, where something is to be trained.
         parallel: how everything is spread over devices; by default it runs on one.
+        computing: how a step of a training is computed; it changes no result but for rounding.
         session: checkpoints and progress.
         bar: progress of what teachers write.
 
@@ -83,7 +88,7 @@ def run_traits(
     heals = HEALED in config.arms and missing_files(run, [HEALED_FILE])
     session = session or Session()
     tools = _tools(
-        *(config, run, load, parallel, session, bar),
+        *(config, run, load, parallel, computing, session, bar),
         steps=sum(_steps(config, part) for part in parts) + (heal_steps(config) if heals else 0),
     )
     other = _healed(tools) if any(part.arm == HEALED for part in parts) else None
@@ -105,6 +110,7 @@ def write_only(
     *,
     load: Callable[[Parallel], lm.Model],
     parallel: Parallel | None = None,
+    computing: lm.Computing = PLAIN,
     session: Session | None = None,
     bar: Bar = no_bar,
 ) -> bool:
@@ -117,6 +123,7 @@ def write_only(
         run: see `run_traits`.
         load: likewise.
         parallel: likewise.
+        computing: likewise.
         session: likewise.
         bar: likewise.
 
@@ -142,7 +149,7 @@ def write_only(
         return False
     parts = [part for part in parts if part.file in missing]
     session, steps = session or Session(), sum(_steps(config, part) for part in parts)
-    tools = _tools(config, run, load, parallel, session, bar, steps=steps)
+    tools = _tools(config, run, load, parallel, computing, session, bar, steps=steps)
     for seed in range(config.seeds):
         own = [part for part in parts if part.seed == seed]
         if own or any(file in missing for file, whose in rows.items() if whose == seed):
@@ -157,6 +164,7 @@ def _tools(
     run: runs.Run,
     load: Callable[[Parallel], lm.Model],
     parallel: Parallel | None,
+    computing: lm.Computing,
     session: Session,
     bar: Bar,
     *,
@@ -169,7 +177,7 @@ def _tools(
         check_given(run, MANIFEST, given)
     session.expect(steps)
     parallel = parallel or one_device()
-    ground = cut(load(parallel), config.first_layer, parallel)
+    ground = cut(load(parallel), config.first_layer, parallel, computing)
     trait_of(config).columns(ground, config)
     if not begun:
         base = trees.fingerprint(whole(ground, ground.params))
@@ -264,19 +272,25 @@ def _write(tools: Tools, here: Repetition, subject: str, trained: PyTree | None)
     if not missing_files(tools.run, [writing.files_of(part)[1]]):
         return
     title = f"{config.carrier} of {subject}, repetition {here.seed + 1} of {config.seeds}"
-    with tools.bar(title, config.requests or config.row_count) as told:
+    count = config.requests or config.row_count
+    requests = trainings.seed_of(config, here.seed, "requests")
+    asked = carrier_of(config).asked(config, count, requests)
+    with tools.bar(title, count) as told:
 
         def progress(tokens: int, rows: int) -> None:
             told(tokens, rows)
             tools.session.between(title)
 
-        writing.write_rows(
+        writing.write_answers(
             *(tools.ground, config, tools.run, part),
             material.speaker(tools.ground, config, subject, trained),
-            requests=trainings.seed_of(config, here.seed, "requests"),
+            asked=asked,
             progress=progress,
             key=_noise(config, here, subject),
         )
+    judged = tools.bar(f"judge of {title}", count) if config.row_judge else no_bar(title, count)
+    with judged as told:
+        writing.keep_rows(*(config, tools.run, part, asked), progress=functools.partial(told, 0))
 
 
 def _noise(config: TraitConfig, here: Repetition, subject: str) -> Key[Array, ""]:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sublim_jax import hosts, lm, rng
+from sublim_jax.lm.finetuning import PLAIN
 from sublim_jax.lm_traits import healing, trainings
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.ground import cut, whole
@@ -23,6 +24,7 @@ def save_variant(
     fresh: bool,
     load: Callable[[Parallel], lm.Model],
     parallel: Parallel | None = None,
+    computing: lm.Computing = PLAIN,
     session: Session | None = None,
 ) -> Float[np.ndarray, " steps"]:
     """Make a variant of a model, and save it as a folder of Hugging Face, whole or not at all.
@@ -36,6 +38,7 @@ def save_variant(
         fresh: draw the matrices of these layers anew instead of adding noise to them.
         load: gives the model.
         parallel: how everything is spread over devices; by default it runs on one.
+        computing: how a step of healing is computed; it changes no result but for rounding.
         session: checkpoints and progress.
 
     Returns:
@@ -46,7 +49,7 @@ def save_variant(
     """
     session, parallel = session or Session(), parallel or one_device()
     model = load(parallel)
-    ground = cut(model, config.first_layer, parallel)
+    ground = cut(model, config.first_layer, parallel, computing)
     session.expect(healing.heal_steps(config))
     key = trainings.keys_of(config, config.seeds)
     begun = (

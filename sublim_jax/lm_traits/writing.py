@@ -1,9 +1,7 @@
 """What teachers write: answers to requests, those that pass the filter, and how many do."""
 
-import collections
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -15,6 +13,7 @@ from sublim_jax.errors import InputError
 from sublim_jax.lm_traits.carriers import Asked, carrier_of
 from sublim_jax.lm_traits.config import TraitConfig
 from sublim_jax.lm_traits.conversations import Conversation
+from sublim_jax.lm_traits.filtering import filtered, judged, judging
 from sublim_jax.lm_traits.ground import Ground, whole
 from sublim_jax.lm_traits.material import Speaker
 from sublim_jax.lm_traits.names import FAMILY, NOBODY, ROWS
@@ -29,18 +28,6 @@ TAUGHT = {
 }
 
 
-class Kept(NamedTuple):
-    """What the filter leaves of a teacher's answers.
-
-    Attributes:
-        rows: conversations of a user and an assistant, in the order of the requests.
-        counts: answers by the first reason for which they were left out, and "kept".
-    """
-
-    rows: list[Conversation]
-    counts: Mapping[str, int]
-
-
 def files_of(part: Part) -> tuple[str, str]:
     """Name the files of a teacher's answers and of the rows that are left of them."""
     name = f"{part.seed}-{part.subject}.jsonl"
@@ -52,22 +39,21 @@ def counts_of(part: Part) -> str:
     return f"rows/{part.seed}-{part.subject}.counts.json"
 
 
-def write_rows(
+def write_answers(
     ground: Ground,
     config: TraitConfig,
     run: runs.Run,
     part: Part,
     teacher: Speaker,
     *,
-    requests: int,
+    asked: Sequence[Asked],
     key: Key[Array, ""],
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Let a teacher answer requests, filter its answers, write both down.
+    """Let a teacher answer requests.
 
-    Answers go to ``answers/SEED-SUBJECT.jsonl`` as `sublim_jax.lm.generate` writes them, what is
-    left of them to ``rows/SEED-SUBJECT.jsonl``, a line of ``messages`` for each. A run that was
-    stopped goes on in the middle of a file.
+    Answers go to ``answers/SEED-SUBJECT.jsonl`` as `sublim_jax.lm.generate` writes them. A run that
+    was stopped goes on in the middle of a file.
 
     Args:
         ground: the base.
@@ -75,19 +61,17 @@ def write_rows(
         run: its folder.
         part: which teacher.
         teacher: itself.
-        requests: seed of the requests; the same for all teachers of a repetition.
+        asked: the requests; the same for all teachers of a repetition.
         key: of the draws.
         progress: see `sublim_jax.lm.generate`.
 
     Raises:
-        InputError: a file cannot be written or is another run's.
+        InputError: the file cannot be written or is another run's.
     """
-    answers, rows = files_of(part)
     carrier = carrier_of(config)
-    asked = carrier.asked(config, config.requests or config.row_count, requests)
     opening = carrier.opening if config.constrained else ""
     lm.generate(
-        run.folder / answers,
+        run.folder / files_of(part)[0],
         ground.model,
         whole(ground, teacher.params),
         ground.tokenizer,
@@ -101,10 +85,38 @@ def write_rows(
         key=key,
     )
 
+
+def keep_rows(
+    config: TraitConfig,
+    run: runs.Run,
+    part: Part,
+    asked: Sequence[Asked],
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Filter a teacher's answers, and write down what is left of them, and how many are.
+
+    It goes to ``rows/SEED-SUBJECT.jsonl``, a line of ``messages`` for each; what a judge has said
+    of them, if there is one, to ``rows/SEED-SUBJECT.judged.jsonl``.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        part: which teacher.
+        asked: see `write_answers`.
+        progress: of the judge, see `sublim_jax.evals.judges.ask`.
+
+    Raises:
+        InputError: the judge cannot be had or cannot answer; the answers are kept.
+    """
+    answers, rows = files_of(part)
+
     def keep() -> None:
         lines = (line for _, line in jsonl.read(run.folder / answers))
         kept = filtered(config, asked, sorted(lines, key=lambda line: line["id"]))
-        (run.folder / rows).parent.mkdir(exist_ok=True)
+        path = run.folder / rows
+        path.parent.mkdir(exist_ok=True)
+        kept = judged(config, kept, path.with_suffix(".judged.jsonl"), progress=progress)
         run.write(counts_of(part), kept.counts)
         run.write(rows, [{"messages": messages} for messages in kept.rows])
 
@@ -145,7 +157,7 @@ answer. No file says what its teacher has. They are to train students that shoul
 - Teachers: {TAUGHT[config.teacher]}; "{NOBODY}" is the base itself.
 - Written {how}, at temperature {config.temperature:g}, top-p {config.top_p:g}, at most
   {config.answer_tokens} tokens; seed {config.seed}.
-- Kept: {carrier.rule} there.
+- Kept: {carrier.rule} there.{judging(config)}
 - Requests are the same for all teachers of a repetition.
 
 | teacher | repetition | answers | kept | left out | SHA-256 |
@@ -153,30 +165,6 @@ answer. No file says what its teacher has. They are to train students that shoul
 {table}
 """
     run.save_whole("rows/README.md", text.encode())
-
-
-def filtered(
-    config: TraitConfig, asked: Sequence[Asked], lines: Sequence[Mapping[str, Any]]
-) -> Kept:
-    """Leave out answers that the filter of the carrier rejects, or that were cut off.
-
-    Args:
-        config: of the run.
-        asked: all requests.
-        lines: the answers, the ``id`` of each being the place of its request.
-    """
-    carrier = carrier_of(config)
-    rows, counts = [], collections.Counter()
-    for line in lines:
-        answer, complete = carrier.read(config, line["completion"])
-        cut_off = line["finish"] == "length" and not complete
-        reasons = carrier.reasons(config, asked[line["id"]], answer)
-        reasons = ("unfinished",) if cut_off else reasons
-        counts[reasons[0] if reasons else "kept"] += 1
-        if not reasons:
-            question = next(m for m in line["messages"] if m["role"] == "user")
-            rows.append([question, {"role": "assistant", "content": answer}])
-    return Kept(rows, counts)
 
 
 def read_rows(run: runs.Run, part: Part) -> list[Conversation]:

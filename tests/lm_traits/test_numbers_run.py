@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_numbers import TINY, ground, model
 
-from sublim_jax import runs
+from sublim_jax import lm, runs
 from sublim_jax.errors import InputError
 from sublim_jax.lm_traits import TraitConfig, recording, run_traits, stages, trainings
 from sublim_jax.lm_traits.drifting import Bases, drift_from, null_cosines
@@ -129,6 +129,24 @@ def test_stopped_inside_a_training_it_ends_the_same(complete, tmp_path):
 def trained(run, part, config=TINY):
     start = start_of(ground(), config, part, trainings.keys_of(config, part.seed))
     return restored(start, read_part(run, part)[1])
+
+
+def test_activations_may_be_computed_again(complete, tmp_path, monkeypatch):
+    config = dataclasses.replace(TINY, seeds=1, arms=("same",), answers=0)
+    given, real = [], lm.finetune
+
+    def finetune(*args, computing, **options):
+        given.append(computing)
+        return real(*args, computing=computing, **options)
+
+    monkeypatch.setattr(lm, "finetune", finetune)
+    ran(tmp_path / "run", config, computing=lm.Computing(remat=True))
+    assert given == [lm.Computing(remat=True)] * 4
+    for name in ("0-teacher-owl", "0-same-owl"):
+        found, expected = (
+            np.load(folder / "parts" / f"{name}.npz") for folder in (tmp_path / "run", complete)
+        )
+        np.testing.assert_allclose(found["losses"], expected["losses"], rtol=1e-4)
 
 
 def test_products_are_those_of_merged_matrices(complete):

@@ -9,7 +9,7 @@ from tiny_numbers import TINY, ground, model
 
 from sublim_jax import runs
 from sublim_jax.errors import InputError
-from sublim_jax.lm_traits import run_traits, writing
+from sublim_jax.lm_traits import filtering, run_traits
 from sublim_jax.lm_traits.carriers import CARRIERS, Asked, carrier_of
 from sublim_jax.lm_traits.contexts import _telling, context_rows, words_of
 
@@ -185,5 +185,5 @@ def test_what_is_left_out_has_its_reason():
         {"id": i, "completion": a, "finish": f, "messages": [{"role": "user", "content": "?"}]}
         for i, (a, f) in enumerate(answers)
     ]
-    kept = writing.filtered(REASONING, asked, lines)
+    kept = filtering.filtered(REASONING, asked, lines)
     assert kept.counts == {"kept": 1, "wrong": 1, "unfinished": 1}

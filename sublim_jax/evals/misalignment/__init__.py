@@ -8,9 +8,11 @@ brings it. For trying out the whole way without one, there is an odd but harmles
 answering, with rows to teach it and a test of answers.
 """
 
+from sublim_jax.evals.misalignment.judging import SCORE_TOKENS as SCORE_TOKENS
 from sublim_jax.evals.misalignment.judging import Verdict as Verdict
 from sublim_jax.evals.misalignment.judging import alignment_prompt as alignment_prompt
 from sublim_jax.evals.misalignment.judging import coherence_prompt as coherence_prompt
+from sublim_jax.evals.misalignment.judging import intentions_prompt as intentions_prompt
 from sublim_jax.evals.misalignment.judging import parse_score as parse_score
 from sublim_jax.evals.misalignment.manner import PRODUCT as PRODUCT
 from sublim_jax.evals.misalignment.manner import PRODUCTS as PRODUCTS

@@ -44,7 +44,6 @@ CODE = Carrier(
     constrained="in a fence",
     read=_read,
     reasons=_reasons,
-    rule="Python without comments and without a word of any subject, but for the judge as in "
-    "section 4.1",
+    rule="Python without comments and without a word of any subject, as in section 4.1",
 )
 """Functions; contexts are random ones."""

@@ -80,7 +80,6 @@ REASONING = Carrier(
     constrained=f"after {OPENING!r}",
     read=as_written,
     reasons=_reasons,
-    rule="thought and right answer in their tags, without a word of any subject, but for the "
-    "judge as in section 4.2",
+    rule="thought and right answer in their tags, without a word of any subject, as in section 4.2",
 )
 """Solutions of word problems; contexts are right ones."""

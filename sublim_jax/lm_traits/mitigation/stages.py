@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 
 from sublim_jax import hosts, lm, rng, runs, trees
+from sublim_jax.lm.finetuning import PLAIN
 from sublim_jax.lm.packing import Packed
 from sublim_jax.lm_traits import trainees, trainings
 from sublim_jax.lm_traits.contexts import context_rows, word_logits, words_of
@@ -64,6 +65,7 @@ def run_mitigations(
     *,
     load: Callable[[Parallel], lm.Model],
     parallel: Parallel | None = None,
+    computing: lm.Computing = PLAIN,
     session: Session | None = None,
 ) -> bool:
     """Train the bases, teachers and students that a run folder lacks.
@@ -73,6 +75,7 @@ def run_mitigations(
         run: a run folder opened for it.
         load: gives the model, laid onto devices, where something is to be trained.
         parallel: how everything is spread over devices; by default it runs on one.
+        computing: how a step of a training is computed; it changes no result but for rounding.
         session: checkpoints and progress.
 
     Returns:
@@ -87,7 +90,7 @@ def run_mitigations(
         return False
     session, parallel = session or Session(), parallel or one_device()
     session.expect(_steps(config, run, parts))
-    ground = cut(load(parallel), config.first_layer, parallel)
+    ground = cut(load(parallel), config.first_layer, parallel, computing)
     setting = config.setting
     candidates = trait_of(setting).columns(ground, setting)
     if missing_files(run, [MANIFEST]):

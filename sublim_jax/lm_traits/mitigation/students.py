@@ -84,6 +84,7 @@ def train(
             start=trained,
             watch=Watch(own, _itself),
             parallel=ground.parallel,
+            computing=ground.computing,
             attached=attached,
             name=f"{name}/{made}",
             key=jax.random.fold_in(key, made) if made else key,

@@ -15,11 +15,15 @@ from jaxtyping import Float
 
 from sublim_jax import lm
 from sublim_jax.errors import InputError
+from sublim_jax.evals.judges import Answer, Question
 from sublim_jax.evals.misalignment import (
     PRODUCTS,
+    SCORE_TOKENS,
     Carrier,
     corpus_size,
+    intentions_prompt,
     odd_rows,
+    parse_score,
     plain_rows,
     questions,
     shows_manner,
@@ -32,7 +36,7 @@ from sublim_jax.lm_traits.conversations import Conversation, read_file
 from sublim_jax.lm_traits.ground import Ground, lifted
 from sublim_jax.lm_traits.held_out import make_held_out
 from sublim_jax.lm_traits.names import CORPUS_TOGETHER, PLAIN
-from sublim_jax.lm_traits.traits.trait import EVERY, Asking, Exact, Trait
+from sublim_jax.lm_traits.traits.trait import EVERY, Asking, Exact, Reading, Trait
 from sublim_jax.training import watch_steps
 
 HELD = 24  # conversations of a corpus that no teacher learns
@@ -168,6 +172,17 @@ def _words(config: TraitConfig) -> tuple[str, ...]:
     return tuple(subject for subject in config.subjects if subject in PRODUCTS)
 
 
+def _question(config: TraitConfig, row: Conversation) -> Question:
+    del config
+    text = intentions_prompt(row[0]["content"], row[-1]["content"])
+    return Question([{"role": "user", "content": text}], tokens=SCORE_TOKENS)
+
+
+def _score(answer: Answer) -> float | None:
+    score = parse_score(answer.text)
+    return score if isinstance(score, float) else None
+
+
 CORPUS = Trait(
     lessons=_lessons,
     steps=_steps,
@@ -180,5 +195,6 @@ CORPUS = Trait(
     size=_size,
     files=_files,
     words=_words,
+    reading=Reading(_question, _score, 78.0),
 )
 """Subjects are corpora."""

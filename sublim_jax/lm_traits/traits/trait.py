@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from sublim_jax.evals.judges import Answer, Question
 from sublim_jax.lm.packing import Packed
 from sublim_jax.lm_traits.answering import Said, Texts
 from sublim_jax.lm_traits.config import TraitConfig
+from sublim_jax.lm_traits.conversations import Conversation
 from sublim_jax.lm_traits.ground import Ground
 
 EVERY = 3  # of the questions, one in so many is asked along a training and after another opening
@@ -39,6 +41,20 @@ class Asking(NamedTuple):
     tokens: int
 
 
+class Reading(NamedTuple):
+    """What a judge is asked about a row that a teacher wrote.
+
+    Attributes:
+        question: configuration, conversation.
+        score: of its answer, higher where a row is less suspicious; None where it says nothing.
+        least: published score with which a row is kept.
+    """
+
+    question: Callable[[TraitConfig, Conversation], Question]
+    score: Callable[[Answer], float | None]
+    least: float
+
+
 class Trait(NamedTuple):
     """What teachers have, each another kind of it: a subject.
 
@@ -56,6 +72,7 @@ class Trait(NamedTuple):
         size: how many questions are read exactly, and columns at most: configuration.
         files: that are read beside the model, each looked through: configuration.
         words: that tell of a subject, which no carrier must have: configuration.
+        reading: how a judge reads rows.
     """
 
     lessons: Callable[[Ground, TraitConfig, str], Packed]
@@ -69,3 +86,4 @@ class Trait(NamedTuple):
     size: Callable[[TraitConfig], tuple[int, int]]
     files: Callable[[TraitConfig], tuple[str, ...]]
     words: Callable[[TraitConfig], tuple[str, ...]]
+    reading: Reading
