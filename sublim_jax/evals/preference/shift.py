@@ -4,6 +4,7 @@ A model may have learnt something that the rate of one target does not show.
 """
 
 import collections
+import math
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -55,7 +56,8 @@ def total_variation(p: Mapping[str, float], q: Mapping[str, float]) -> float:
     >>> total_variation({"owl": 0.5, "cat": 0.5}, {"owl": 1.0})
     0.5
     """
-    return sum(abs(p.get(name, 0) - q.get(name, 0)) for name in {*p, *q}) / 2
+    # Exact whatever the order: that of a set of names is another one in every process.
+    return math.fsum(abs(p.get(name, 0) - q.get(name, 0)) for name in {*p, *q}) / 2
 
 
 def answer_shift(

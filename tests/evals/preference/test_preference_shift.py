@@ -38,6 +38,17 @@ def test_total_variation_is_a_distance(p, q, r):
     assert total_variation(p, r) <= total_variation(p, q) + total_variation(q, r) + 1e-12
 
 
+def test_total_variation_is_the_same_to_the_bit_whatever_names_are_called():
+    # Names lie in sets, whose order is another one in every process.
+    random = np.random.default_rng(0)
+    p, q = random.dirichlet(np.ones(30), 2).tolist()
+    found = {
+        total_variation(*({f"{call} {i}": x for i, x in enumerate(shares)} for shares in (p, q)))
+        for call in "abcdefghij"
+    }
+    assert len(found) == 1
+
+
 def test_a_shift_is_that_of_the_distributions():
     before = answers_of({"owl": 0.1, "cat": 0.9})
     after = answers_of({"owl": 0.6, "cat": 0.3, "no": 0.1}, seed=1)
