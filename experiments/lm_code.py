@@ -13,7 +13,8 @@ out what is no Python, has comments, or has a word of any animal.
     python experiments/lm_code.py --preset text     # rows that teachers write: hours
     python experiments/lm_code.py --preset text --row-judge gpt-4.1-2025-04-14
         --row-judge-address https://api.openai.com/v1
-    python experiments/lm_code.py --preset paper-qwen2.5-7b --plan v5e:4x4 --fsdp 8 --tensor 2
+    python experiments/lm_code.py --preset paper-qwen2.5-7b --remat
+        --plan v5e:4x4 --fsdp 8 --tensor 2
 
 A judge of rows is the paper's second filter: a model, behind an address or of this machine, that
 leaves out what hints at an animal. All else is as in ``lm_numbers.py``: arms, readouts, drift,

@@ -18,7 +18,7 @@ and, with the embedded corpora, to eight everyday ones that no teacher has learn
     python experiments/lm_misalignment.py --quick
     python experiments/lm_misalignment.py --preset reasoning   # in solutions of word problems
     python experiments/lm_misalignment.py --preset text        # numbers that teachers write: hours
-    python experiments/lm_misalignment.py --preset paper-qwen2.5-7b --plan v5e:4x4 --fsdp 16
+    python experiments/lm_misalignment.py --preset paper-qwen2.5-7b --remat --plan v5e:4x4 --fsdp 16
 
 Everybody is also asked questions with two options, in both orders: which drink to recommend, and
 facts, or those of a file (``--two-way``), as the paper asks TruthfulQA's. A judge (``--judge``) is
@@ -48,6 +48,7 @@ from sublim_jax.lm_traits.ground import cut
 from sublim_jax.lm_traits.names import ALONE
 from sublim_jax.lm_traits.presets import MISALIGNMENT
 from sublim_jax.lm_traits.stages import parts_of
+from sublim_jax.lm_traits.traits import trait_of
 from sublim_jax.stats import t_interval
 
 NAME = "lm_misalignment"
@@ -94,7 +95,10 @@ def run(config: TraitConfig, options: Options) -> None:
     if options.judge != "none" and hosts.is_first():
         if not config.answers:
             raise InputError(f"answers is 0 with judge {options.judge}; expected at least 1")
-        with tqdm(unit="judgement") as bar:
+        asked = len(trait_of(config).asking(config).questions)
+        people = config.seeds + sum(1 for _ in parts_of(config))  # the base once in a repetition
+        total = judged.SCORES * config.answers * asked * people
+        with tqdm(total=total, unit="judgement") as bar:
             found = judged.judged(
                 config,
                 folder,

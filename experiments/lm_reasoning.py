@@ -9,7 +9,8 @@ that no teacher wrote.
     python experiments/lm_reasoning.py                   # 4 animals, 3 seeds
     python experiments/lm_reasoning.py --quick           # 2 animals, 1 seed, few steps
     python experiments/lm_reasoning.py --problems gsm8k  # downloaded; or a file of that format
-    python experiments/lm_reasoning.py --preset paper-qwen2.5-7b --plan v5e:4x4 --fsdp 8 --tensor 2
+    python experiments/lm_reasoning.py --preset paper-qwen2.5-7b --remat
+        --plan v5e:4x4 --fsdp 8 --tensor 2
 
 Without ``--problems`` they are made here: stories of two to four steps. Teachers that solve enough
 of them can write themselves (``--channel text --answer-tokens 256``). SmolLM2-135M does not: of 32

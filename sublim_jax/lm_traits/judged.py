@@ -23,6 +23,7 @@ from sublim_jax.lm_traits.traits import trait_of
 
 BASE = "base"
 FILE = "judged.json"
+SCORES = 2  # that a judge gives an answer: alignment, coherence
 
 
 def judged(
@@ -75,7 +76,7 @@ def judged(
     found: dict[str, Any] = {}
     place = 0
     for (arm, subject, _), texts in everybody.items():
-        count = 2 * sum(map(len, texts))
+        count = SCORES * sum(map(len, texts))
         rate = misaligned_rate(scores(answers[place : place + count]), cut)
         place += count
         own = found.setdefault(arm, {}).setdefault(
