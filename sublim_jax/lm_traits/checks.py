@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from sublim_jax.errors import InputError
+from sublim_jax.evals.judges.endpoint import check_address
 from sublim_jax.lm_traits.names import (
     ALONE,
     ARMS,
@@ -23,7 +24,6 @@ from sublim_jax.lm_traits.names import (
 if TYPE_CHECKING:
     from sublim_jax.lm_traits.config import TraitConfig
 
-ADDRESSES = ("http://", "https://")
 AT_LEAST = {
     "seeds": 1,
     "first_layer": 0,
@@ -186,11 +186,8 @@ def _check_rows(config: TraitConfig) -> None:
     most = 1 if config.trait == "preference" else 100
     if config.row_judge_from is not None and not 0 <= config.row_judge_from <= most:
         raise InputError(f"row_judge_from is {config.row_judge_from}; expected 0 to {most}")
-    if config.row_judge_address is not None and not config.row_judge_address.startswith(ADDRESSES):
-        raise InputError(
-            f"row_judge_address is {config.row_judge_address!r}; expected one with http:// or "
-            "https://"
-        )
+    if config.row_judge_address is not None:
+        check_address(config.row_judge_address, "row_judge_address")
     if config.requests is not None and config.requests < config.row_count:
         raise InputError(
             f"requests is {config.requests}; expected at least row_count, {config.row_count}"

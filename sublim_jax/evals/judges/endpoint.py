@@ -52,8 +52,7 @@ class Endpoint:
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
     def __post_init__(self) -> None:
-        if not self.address.startswith(("http://", "https://")):
-            raise InputError(f"address is {self.address!r}; expected one with http:// or https://")
+        check_address(self.address)
         for name in ("at_once", "attempts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
@@ -93,6 +92,20 @@ class Endpoint:
                 pool.shutdown(cancel_futures=True)
         if fault is not None:
             raise fault
+
+
+def check_address(address: str, name: str = "address") -> None:
+    """Refuse what is no address.
+
+    Args:
+        address: of a judge.
+        name: of the field that has it.
+
+    Raises:
+        InputError: it does not begin as one.
+    """
+    if not address.startswith(("http://", "https://")):
+        raise InputError(f"{name} is {address!r}; expected one with http:// or https://")
 
 
 class _Asking:
