@@ -1,6 +1,7 @@
 """The endpoint judge against a real server that fails in all the usual ways."""
 
 import json
+import sys
 import time
 
 import pytest
@@ -225,6 +226,24 @@ def test_those_under_way_when_one_fails_are_kept(tmp_path):
     with Server(behave) as server, pytest.raises(InputError, match="status 400"):
         ask(endpoint(server, at_once=2), [question("bad"), *map(question, "abcdef")], path)
     assert len(path.read_text().splitlines()) == 1
+
+
+def test_the_fault_that_ended_it_is_told_not_those_of_questions_given_up():
+    def behave(_, content):
+        if content["messages"][0]["content"] == "bad":
+            return 401, {"error": {"message": "no such key"}}
+        return 200, completion("yes")
+
+    questions = [question("bad"), *(question(str(i)) for i in range(200))]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads interleave as on a busy machine
+    try:
+        with Server(behave) as server:
+            for _ in range(10):
+                with pytest.raises(InputError, match="status 401"):
+                    answered(endpoint(server, at_once=8), questions)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_answers_of_another_judge_are_refused(tmp_path):

@@ -83,7 +83,7 @@ class Endpoint:
                         continue
                     if done.exception() is None:
                         yield places[done], done.result()
-                    elif fault is None:
+                    elif fault is None and not isinstance(done.exception(), _StoppedError):
                         fault = done.exception()
                         for other in places:
                             other.cancel()
@@ -129,7 +129,7 @@ class _Asking:
         for attempt in range(end.attempts):
             self._take_turn()
             if self.over.is_set():
-                break
+                raise _StoppedError
             try:
                 return _read(question, self._post(question))
             except _PassingError as fault:
@@ -170,6 +170,10 @@ class _Asking:
             said = _without(key, first_line(fault))
             raise InputError(f"the judge at {end.address} cannot be asked ({said})") from None
         return _content(end, response, key)
+
+
+class _StoppedError(Exception):
+    """A question was given up because of another one's fault, which is the one to tell of."""
 
 
 class _PassingError(Exception):
