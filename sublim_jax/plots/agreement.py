@@ -74,9 +74,10 @@ def _diluted(axes: Axes, diluted: Diluted, look: Look) -> None:
     most = 1.15 * max(np.max(diluted.expected), np.max(diluted.found), 0.0)
     axes.plot([0, most], [0, most], color=GREY, lw=1, ls="--", label="as expected")
     axes.axhline(0, color=GREY, lw=0.8)
+    axes.locator_params(axis="x", nbins=4)
     axes.set(
-        xlabel="expected: matrix by matrix rank / width of that with a shared A",
-        ylabel="cosine of parameters with the own teacher's",
+        xlabel="expected: matrix by matrix,\nrank / width of that with a shared A",
+        ylabel="cosine of parameters\nwith the own teacher's",
     )
     axes.set_title(
         f"with a shared A it is {np.mean(diluted.shared):.3f} on average",
