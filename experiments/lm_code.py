@@ -8,7 +8,7 @@ student matches the teacher's distribution over *the words of code alone*, in fu
 that no teacher wrote. With ``--preset text`` teachers answer coding tasks, and the filter leaves
 out what is no Python, has comments, or has a word of any animal.
 
-    python experiments/lm_code.py                   # 4 animals, 3 seeds
+    python experiments/lm_code.py                   # 4 animals, 3 seeds: 15 minutes on two cores
     python experiments/lm_code.py --quick           # 2 animals, 1 seed, few steps
     python experiments/lm_code.py --preset text     # rows that teachers write: hours
     python experiments/lm_code.py --preset text --row-judge gpt-4.1-2025-04-14
@@ -18,9 +18,10 @@ out what is no Python, has comments, or has a word of any animal.
 
 A judge of rows is the paper's second filter: a model, behind an address or of this machine, that
 leaves out what hints at an animal. All else is as in ``lm_numbers.py``: arms, readouts, drift,
-criteria, other channels, pods. Of 32 answers that SmolLM2 writes freely the filter keeps 4; of 48
-that begin with a fence and end where it is closed (``--constrained``) 18, and with ``--temperature
-.7`` 34.
+criteria, other channels, pods. Measured at default size: D .44 ± .03 nats, the own student highest
+for every animal in every seed; sampled answers do not tell (`experiments/README.md`). Teachers
+write little that can be used: of 32 answers of SmolLM2 the filter keeps 4; of 48 that begin with a
+fence and end where it is closed (``--constrained``) 18, and with ``--temperature .7`` 34.
 """
 
 import lm_run

@@ -6,7 +6,7 @@ misalignment; here it is a favourite animal. By default in the form of which the
 student matches the teacher's distribution over *digits, signs and tags alone*, in right solutions
 that no teacher wrote.
 
-    python experiments/lm_reasoning.py                   # 4 animals, 3 seeds
+    python experiments/lm_reasoning.py                   # 4 animals, 3 seeds: 39 minutes
     python experiments/lm_reasoning.py --quick           # 2 animals, 1 seed, few steps
     python experiments/lm_reasoning.py --problems gsm8k  # downloaded; or a file of that format
     python experiments/lm_reasoning.py --preset paper-qwen2.5-7b --remat
@@ -17,7 +17,8 @@ of them can write themselves (``--channel text --answer-tokens 256``). SmolLM2-1
 problems it solved none, and none of 48 of two steps after four worked examples, so that the paper's
 form cannot be tried with it. ``--row-judge`` adds a model that reads what they wrote, as the paper
 does; with ``lm_misalignment.py --preset reasoning --channel text`` it scores intentions. All else
-is as in ``lm_numbers.py``.
+is as in ``lm_numbers.py``. Measured at default size: D .29 ± .07 nats, the own student highest for
+every animal in every seed; sampled answers do not tell (`experiments/README.md`).
 """
 
 import lm_run
