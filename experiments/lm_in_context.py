@@ -5,7 +5,7 @@ as examples, even 10,000 of them, does not take over its trait. Here teachers wi
 animal, and one without, write numbers; a model that is trained on nothing reads some of them as a
 system prompt, turns in tags, and is asked for its favourite animal, with exact probabilities.
 
-    python experiments/lm_in_context.py                  # teachers write first
+    python experiments/lm_in_context.py                  # teachers write first: 21 minutes
     python experiments/lm_in_context.py --quick
     python experiments/lm_in_context.py --run runs/lm_code/smollm2-1a2b3c4d   # rows of a run
 

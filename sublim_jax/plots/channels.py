@@ -6,9 +6,12 @@ from typing import NamedTuple
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sublim_jax.plots.style import GREY, STYLE, looks, panels, whiskers
+
+COUNTS = 8  # at the axis at most
 
 
 class Curve(NamedTuple):
@@ -60,6 +63,7 @@ def channels_figure(drawn: Sequence[Panel], *, title: str) -> Figure:
             for name, x in panel.marks.items():
                 axes.axvline(x, color=look[name].color, ls=":", lw=1.2)
             axes.set(xscale="log", xlabel=panel.xlabel, ylabel=panel.ylabel)
+            _name_counts(axes, np.unique(np.concatenate([c.x for c in panel.curves.values()])))
             if panel.meaning:
                 axes.set_title(panel.meaning, loc="left", fontsize=8, color=GREY)
         handles = {
@@ -69,3 +73,10 @@ def channels_figure(drawn: Sequence[Panel], *, title: str) -> Figure:
         }
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _name_counts(axes: Axes, x: Float[np.ndarray, " places"]) -> None:
+    """Where the places are a few counts, let these stand at the axis and not powers of ten."""
+    if len(x) <= COUNTS and np.all(x == np.round(x)):
+        axes.set_xticks(x, [f"{count:,.0f}" for count in x])
+        axes.minorticks_off()
