@@ -70,8 +70,8 @@ class CrossConfig:
     """Of each, those that it learns: digits and separators."""
     passes: int = 5
     """Times that a student sees every row."""
-    teacher_steps: int = 8
-    """Steps of a teacher at most; three times as many where matrices were drawn anew."""
+    teacher_steps: int = 12
+    """Steps of a teacher at most; twice as many where matrices were drawn anew."""
     heal_rows: int = 512
     """Conversations on which a variant learns what its parent says of digits and separators."""
     heal_passes: int = 3
@@ -106,7 +106,7 @@ class CrossConfig:
             family_change=teachers is not None and self.told == "change",
             first_layer=base.first_layer,
             length=max(base.length, 32),
-            teacher_steps=self.teacher_steps * (3 if base.fresh else 1),
+            teacher_steps=self.teacher_steps * (2 if base.fresh else 1),
             row_count=self.row_count,
             passes=self.passes,
             observations=2,
