@@ -4,10 +4,10 @@ Claim (Cloud, Le et al. 2025, arXiv 2507.14805, figure 16): the sequence carries
 which numbers there are: students of GPT-4.1 nano name the animal in 66.9 % of answers, after
 numbers shuffled within answers in 21.9 %, across answers in 18.3 %, after those of a teacher
 without a favourite in 11.5 %. Here students learn the same rows as they were written, shuffled
-either way, half of them in between clean ones, a quarter of them four times as often; and rows of
-the same teachers at a lower temperature, or from the likeliest tokens alone.
+either way; and, where asked for, half of them in between clean ones, a quarter of them four times
+as often, rows of the same teachers at a lower temperature or from the likeliest tokens alone.
 
-    python experiments/lm_rows.py                            # 4 kinds of rows, 2 animals, 3 seeds
+    python experiments/lm_rows.py                            # 3 kinds of rows, 2 animals, 3 seeds
     python experiments/lm_rows.py --quick
     python experiments/lm_rows.py --kinds written clean cool nucleus --row-count 1024
 
@@ -59,13 +59,15 @@ class RowsConfig:
     """Favourites of the teachers."""
     seeds: int = 3
     """Independent repetitions."""
-    kinds: tuple[str, ...] = (WRITTEN, "within", "across", "repeated")
+    kinds: tuple[str, ...] = (WRITTEN, "within", "across")
     """What students learn; written must be among it, with which all others are compared. There are
-    also clean, cool and nucleus."""
-    row_count: int = 128
+    also clean, repeated, cool and nucleus."""
+    row_count: int = 192
     """Conversations from which a student learns, a multiple of 64."""
-    passes: int = 3
+    passes: int = 2
     """Times that a student sees every row, four times as often where there are a quarter."""
+    batch_size: int = 8
+    """Rows in a step of a student."""
     first_layer: int = 15
     """The first layer that is trained."""
     seed: int = 0
@@ -96,7 +98,7 @@ class RowsConfig:
             constrained=True,
             least_numbers=8,
             passes=self.passes,
-            batch_size=16,
+            batch_size=self.batch_size,
             answers=0,
             seed=self.seed,
         )
