@@ -153,6 +153,6 @@ def _write(
 
 
 def _short(value: float) -> str:
-    if value == 0 or abs(value) >= 0.005:
+    if value == 0 or abs(value) >= 0.01:
         return f"{value:.2f}"
-    return f"{value:.0e}"
+    return f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.0e}"
