@@ -3,15 +3,12 @@
 import dataclasses
 import functools
 import json
-import sys
 
-import numpy as np
-import pytest
-from experiment_commands import EXPERIMENTS, refusal
-
-sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_channels
 import lm_run
+import numpy as np
+import pytest
+from experiment_commands import refusal
 from tiny_numbers import model
 
 CONFIG = lm_channels.ChannelsConfig(

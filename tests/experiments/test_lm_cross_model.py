@@ -3,18 +3,15 @@
 import dataclasses
 import functools
 import json
-import sys
 
 import jax
-import numpy as np
-import pytest
-from experiment_commands import EXPERIMENTS, refusal
-
-sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_cross_bases
 import lm_cross_model
 import lm_cross_report
 import lm_run
+import numpy as np
+import pytest
+from experiment_commands import refusal
 from tiny_numbers import model
 
 from sublim_jax import lm

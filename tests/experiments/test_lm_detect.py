@@ -3,16 +3,13 @@
 import dataclasses
 import functools
 import json
-import sys
 
-import numpy as np
-import pytest
-from experiment_commands import EXPERIMENTS, refusal
-
-sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_detect
 import lm_detect_report
 import lm_run
+import numpy as np
+import pytest
+from experiment_commands import refusal
 from tiny_numbers import WRITING, model
 
 from sublim_jax import runs

@@ -1,21 +1,18 @@
 """Drift against the trait over finished runs, on results that the tests write."""
 
 import json
-import sys
 
-import numpy as np
-import pytest
-from experiment_commands import EXPERIMENTS, refusal, run
-
-from sublim_jax import runs
-from sublim_jax.errors import InputError
-from sublim_jax.stats import double_centred, rank_correlation, t_interval
-
-sys.path.append(str(EXPERIMENTS))
 import lm_drift
 import lm_drift_analysis
 import lm_drift_pairs
 import lm_drift_report
+import numpy as np
+import pytest
+from experiment_commands import refusal, run
+
+from sublim_jax import runs
+from sublim_jax.errors import InputError
+from sublim_jax.stats import double_centred, rank_correlation, t_interval
 
 ANIMALS = ["owl", "cat", "fox"]
 SEEDS, N = 3, len(ANIMALS)

@@ -2,14 +2,11 @@
 
 import functools
 import json
-import sys
 
-import pytest
-from experiment_commands import EXPERIMENTS, refusal
-
-sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_mitigations
 import lm_run
+import pytest
+from experiment_commands import refusal
 from test_mitigations import SOME
 from tiny_numbers import model
 

@@ -3,14 +3,11 @@
 import dataclasses
 import functools
 import json
-import sys
 
-import pytest
-from experiment_commands import EXPERIMENTS, refusal
-
-sys.path += [str(EXPERIMENTS), str(EXPERIMENTS.parent / "tests" / "lm_traits")]
 import lm_rows
 import lm_run
+import pytest
+from experiment_commands import refusal
 from tiny_numbers import model
 
 FEW = ("written", "within", "repeated", "cool")

@@ -88,6 +88,12 @@ def test_bad_values_are_refused_with_a_sentence(image_folder, tmp_path):
         assert said in refuse(*options), options
 
 
+def test_a_refusal_ends_the_process_with_status_2_and_no_traceback():
+    done = start("--aux", "1")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
 def test_help_explains_every_option_with_its_default():
     done = start("--help")
     assert done.returncode == 0
