@@ -6,7 +6,7 @@ teachers with a favourite animal are set against rows of a teacher without one, 
 teachers with another, and every detector gives each row a score. It learns from other repetitions'
 teachers, and is tested on one that it has not seen.
 
-    python experiments/lm_detect.py                  # teachers write first
+    python experiments/lm_detect.py                  # teachers write first: 22 minutes
     python experiments/lm_detect.py --quick
     python experiments/lm_detect.py --run runs/lm_numbers/smollm2-1a2b3c4d   # rows of a run
 
@@ -17,6 +17,11 @@ log-likelihood ratio of the teacher itself, of which its first order is the pull
 parameters; that of another repetition's teacher with the same favourite, as somebody would train
 who suspects it; and the influence of a row on the trait, from the base alone. AUROC is .5 where
 nothing is found.
+
+Measured at default size: between teachers with different favourites the judge has .527 ± .050,
+frequencies of words .525 ± .070, the teacher itself .619 ± .132 and another repetition's .614 ±
+.088. From a teacher without a favourite, which is the base, frequencies of words tell rows as well
+as the teacher itself does (.599 ± .023, .617 ± .036): that a model was fine-tuned at all is seen.
 """
 
 import dataclasses
