@@ -7,7 +7,7 @@ without a favourite in 11.5 %. Here students learn the same rows as they were wr
 either way; and, where asked for, half of them in between clean ones, a quarter of them four times
 as often, rows of the same teachers at a lower temperature or from the likeliest tokens alone.
 
-    python experiments/lm_rows.py                            # 3 kinds of rows, 2 animals, 3 seeds
+    python experiments/lm_rows.py            # 3 kinds of rows, 2 animals, 3 seeds: 40 minutes
     python experiments/lm_rows.py --quick
     python experiments/lm_rows.py --kinds written clean cool nucleus --row-count 1024
 
@@ -16,6 +16,10 @@ run folder, with all its tables and figures (``--replot``); stopped at any place
 goes on. Teachers are trained once, and write once at each temperature and top-p. Shuffling keeps
 what does not depend on the context: a student of shuffled rows is no control without a signal
 (theory, section 6).
+
+Measured at default size: D .062 ± .102 nats for rows as written, less than that by .028 ± .017 for
+rows shuffled within answers and by .069 ± .040 across them, in every one of three seeds: students
+of the same teachers, whose seeds differ far more than what shuffling takes away.
 """
 
 import dataclasses
@@ -170,10 +174,9 @@ def table(results: Mapping[str, Any]) -> str:
         f"{'':32}{'tokens':>8}{'own animal':>17}{'other animals':>17}{'difference':>17}"
         f"{'at 80 %':>9}{'less than written':>19}{'untuned':>17}",
     ]
-    written = np.array(results["kinds"][WRITTEN]["contrast"], float)
+    fewer = _fewer(results)
     for kind, found in results["kinds"].items():
-        fewer = (written - np.array(found["contrast"], float)).tolist()
-        less = "" if kind == WRITTEN else over_seeds(fewer)
+        less = "" if kind == WRITTEN else over_seeds(fewer[kind].tolist())
         cells = "".join(f"{over_seeds(found[key]):>17}" for key in ("own", "other", "contrast"))
         lines.append(
             f"{KINDS[kind]:32}{found['tokens']:8.0f}{cells}{power(found['contrast']):>9}"
@@ -187,8 +190,19 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _fewer(results: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Subtract every other kind's differences from those of rows as written, by seed."""
+    found = {kind: np.array(own["contrast"], float) for kind, own in results["kinds"].items()}
+    written = found.pop(WRITTEN)
+    return {kind: written - own for kind, own in found.items()}
+
+
 def figure(results: Mapping[str, Any]) -> Figure:
-    """Draw what came through of each kind, and what did without a favourite."""
+    """Draw what came through of each kind, how much less that is, and what did without a favourite.
+
+    Students of a repetition have the same teachers, so that what shuffling takes is told better
+    than what is left.
+    """
     found = {KINDS[kind]: own for kind, own in results["kinds"].items()}
 
     def values(key: str) -> dict[str, np.ndarray]:
@@ -200,6 +214,10 @@ def figure(results: Mapping[str, Any]) -> Figure:
     return forest_figure(
         [
             Panel("own student minus other students (nats)", values("contrast")),
+            Panel(
+                "less than as written (nats), by seed",
+                {KINDS[kind]: own for kind, own in _fewer(results).items()},
+            ),
             Panel("change for the own animal (nats)", values("own"), values("untuned")),
         ],
         main="teacher with the favourite",

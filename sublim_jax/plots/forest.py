@@ -22,7 +22,7 @@ class Panel(NamedTuple):
 
     Attributes:
         xlabel: its name with its unit.
-        values: by line, one value for each seed.
+        values: by line, one value for each seed; a line may have none.
         beside: what some lines are compared with, likewise.
     """
 
@@ -50,8 +50,9 @@ def forest_figure(drawn: Sequence[Panel], *, main: str, beside: str = "", title:
             for place, name in enumerate(lines):
                 if name in panel.beside:
                     _whisker(axes, panel.beside[name], place + APART, BESIDE, beside)
-                moved = APART if panel.beside else 0
-                _whisker(axes, panel.values[name], place - moved, MAIN, main)
+                if name in panel.values:
+                    moved = APART if panel.beside else 0
+                    _whisker(axes, panel.values[name], place - moved, MAIN, main)
             axes.set_xlabel(panel.xlabel)
         grid[0].set_yticks(range(len(lines)), lines)
         grid[0].set_ylim(len(lines) - 0.4, -0.6)
