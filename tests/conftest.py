@@ -14,10 +14,9 @@ jax.config.update("jax_num_cpu_devices", 4)
 VARIABLE = "SUBLIM_JAX_TEST_CACHE"
 if VARIABLE not in os.environ:
     os.environ[VARIABLE] = tempfile.mkdtemp(prefix="sublim_jax-tests-")
-    # Tests compile far more than they compute: LLVM's first level is enough for them. Without any,
-    # two of them that are exact to the bit round otherwise.
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1"
+    # Tests compile far more than they compute; processes that they start inherit the variable.
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_compilation_cache_dir", os.environ[VARIABLE])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -26,6 +25,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def pytest_sessionfinish(session):
     if not hasattr(session.config, "workerinput"):
         shutil.rmtree(os.environ[VARIABLE], ignore_errors=True)
+
+
+@pytest.fixture
+def optimised():
+    """Programs that are compiled as a user's are, for what rounds otherwise without."""
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

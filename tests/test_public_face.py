@@ -105,5 +105,6 @@ def test_importing_brings_in_no_optional_or_heavy_package():
     assert_silent_success(IMPORT_ALL + f"assert not [m for m in {heavy} if m in sys.modules]")
 
 
+@pytest.mark.slow
 def test_each_module_can_be_imported_first():
     assert_silent_success(IMPORT_EACH_FIRST)

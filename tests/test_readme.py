@@ -20,9 +20,18 @@ def test_the_example_runs_and_shows_a_pull():
     assert all(float(cosine) > 0 for cosine in later)
 
 
-@pytest.mark.parametrize("readme", ["README.md", "theory/README.md"])
+@pytest.mark.parametrize("readme", ["README.md", "experiments/README.md", "theory/README.md"])
 def test_linked_files_exist(readme):
     targets = re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / readme).read_text())
-    assert len(targets) > 5
+    assert len(targets) > 4
     for target in targets:
-        assert (ROOT / readme).parent.joinpath(target).exists(), target
+        name, _, anchor = target.partition("#")
+        path = (ROOT / readme).parent / name if name else ROOT / readme
+        assert path.exists(), target
+        assert not anchor or anchor in headings(path), target
+
+
+def headings(path):
+    """Headings of a Markdown file, as links name them."""
+    found = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in found]

@@ -270,6 +270,7 @@ def test_the_trait_gained_along_the_path_is_the_change_of_the_trait(tmp_path, ti
     assert any(gains)
 
 
+@pytest.mark.slow
 def test_what_is_known_before_training_stands_beside_what_came_out(tmp_path, tiny_images):
     plain = dataclasses.replace(SMALL, arms=("student_aux", "other_all"), student_batch_size=16)
     ran(tmp_path / "plain", tiny_images, plain)

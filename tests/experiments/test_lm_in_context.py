@@ -56,6 +56,7 @@ def finished(written, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_teachers_write_without_students(written):
     assert {file.name for file in (written / "parts").iterdir()} == {
         f"{seed}-teacher-{subject}.npz" for seed in (0, 1) for subject in ("owl", "cat")
@@ -76,6 +77,7 @@ def test_students_go_on_from_what_was_written(written, tmp_path):
     assert alone == later
 
 
+@pytest.mark.slow
 def test_what_is_read_is_what_the_whole_conversation_says(finished, written):
     config, cell = lm_in_context.InContextConfig(run=written), lm_in_context.Cell(1, "owl", 2, 1)
     rows = lm_in_context.drawn(config, runs.Run(written), cell)
@@ -96,6 +98,7 @@ def test_what_is_read_is_what_the_whole_conversation_says(finished, written):
     np.testing.assert_allclose(found[:3, :2], known, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_gains_are_beside_the_prompt_without_examples(finished):
     results = json.loads((finished / "results.json").read_text())
     base = read_arrays(runs.Run(finished), "cells/base.npz")["logprobs"]
@@ -134,6 +137,7 @@ def test_stopped_between_prompts_it_ends_the_same(finished, written, tmp_path, m
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_more_examples_than_there_are_rows_are_refused(written, tmp_path):
     with pytest.raises(InputError, match="examples is 99; expected at most"):
         lm_in_context.drawn(

@@ -44,6 +44,7 @@ def finished(model, tmp_path_factory):
     return folder, done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_prints_its_table_and_writes_its_files(finished):
     folder, printed = finished
     assert "change of log-probability of names in nats, 2 animals" in printed
@@ -56,6 +57,7 @@ def test_a_run_prints_its_table_and_writes_its_files(finished):
         assert str(folder / f"{name}.png") in printed
 
 
+@pytest.mark.slow
 def test_replot_draws_from_the_files_alone(finished):
     folder, printed = finished
     (folder / "bars.png").unlink()

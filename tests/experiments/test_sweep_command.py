@@ -43,6 +43,7 @@ def sweep(tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_a_sweep_fails_alone_continues_and_extends(sweep, tmp_path):
     done = sweep(*GRID, "--bad", "0.2")
     assert done.returncode == 1
@@ -66,6 +67,7 @@ def test_a_sweep_fails_alone_continues_and_extends(sweep, tmp_path):
     assert (tmp_path / "sweep" / "results.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_array_job_makes_the_same_table(sweep, tmp_path):
     assert sweep(*GRID, out="serial").returncode == 0
     for index in (2, 1):

@@ -260,6 +260,7 @@ def test_a_teacher_that_the_outputs_do_not_see_copies_nothing():
         np.testing.assert_array_equal(leaf, 0)
 
 
+@pytest.mark.usefixtures("optimised")
 def test_a_basis_in_float32_is_enough():
     wide = linearize.lanczos(gauss_newton, DISPLACEMENT, INIT, INPUTS, depth=20)
     largest = wide.eigenvalues[-1]

@@ -42,6 +42,7 @@ def on_one_device(train, only=None):
     return tuned(train, only=only)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "train", "only"),
     [

@@ -76,6 +76,7 @@ def test_what_a_base_says_of_other_words_can_be_kept():
     assert off(kept) < 0.3 * off(free)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [THIN, LoRA(rank=2), Full(matching="mlp")], ids=str)
 def test_nothing_moves_along_a_direction_that_is_forbidden(train):
     start = train.start(CONFIG, PARAMS, KEY)

@@ -220,6 +220,7 @@ def test_a_filter_that_leaves_too_little_is_told(written):
         writing.chosen(TEXT, part, rows, [], key=KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channel", ["logits", "text"])
 def test_a_teacher_may_be_told_what_it_loves(channel, tmp_path):
     base = {"logits": FEW, "text": TEXT}[channel]
@@ -241,6 +242,7 @@ def test_a_teacher_may_be_told_what_it_loves(channel, tmp_path):
         assert all(m["role"] != "system" for row in rows for m in row["messages"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("teacher", "student"), [("full", "layers"), ("lora", "layers"), ("full", "lora")]
 )
@@ -262,6 +264,7 @@ def test_layers_themselves_may_be_trained(teacher, student, tmp_path):
     assert (np.array(found["imitation"]["after"]) < np.array(found["imitation"]["before"])).all()
 
 
+@pytest.mark.slow
 def test_both_thin_matrices_may_be_trained(tmp_path):
     config = dataclasses.replace(FEW, train_a=True)
     ran(tmp_path / "run", config)
@@ -274,6 +277,7 @@ def test_both_thin_matrices_may_be_trained(tmp_path):
     assert (np.array(found["imitation"]["after"]) < np.array(found["imitation"]["before"])).all()
 
 
+@pytest.mark.slow
 def test_another_base_is_healed_before_its_students_learn(tmp_path):
     config = dataclasses.replace(
         *(FEW,), arms=("same", "healed"), heal_rows=16, heal_passes=6, heal_lr=0.01
@@ -368,6 +372,7 @@ def test_rows_that_are_none_are_told(line, said, tmp_path):
         run_traits(config, run, load=lambda parallel: pytest.fail("loaded"))
 
 
+@pytest.mark.slow
 def test_teachers_are_borrowed_where_they_are_the_same(written, tmp_path):
     config = dataclasses.replace(TEXT, row_count=4, requests=8)
     with runs.open_run(tmp_path / "run", dataclasses.asdict(config)) as run:

@@ -116,6 +116,7 @@ def test_answers_that_recommend_are_counted():
     assert found.shift.variation == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 def test_students_are_compared_with_teachers_of_all_corpora(finished):
     results = json.loads((finished / "results.json").read_text())
     assert (results["trait"], results["kind"]) == ("corpus", "corpus")
@@ -151,6 +152,7 @@ class Strict:
             yield place, Answer("90" if coherence else ("10" if "e" in answer else "80"))
 
 
+@pytest.mark.slow
 def test_a_judge_scores_everybodys_answers_once(finished):
     judge, run = Strict(), runs.Run(finished)
     found = judged.judged(CORPORA, run, judge)
@@ -173,6 +175,7 @@ def test_the_papers_run_is_planned_without_its_corpora():
         trait_of(config).files(config)
 
 
+@pytest.mark.slow
 def test_a_run_with_corpora_is_planned():
     run = planned_run(
         dataclasses.replace(CORPORA, model="smollm2"), lm.decoder_mesh(jax.devices()[:1])

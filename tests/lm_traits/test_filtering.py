@@ -61,6 +61,7 @@ def answers(path):
     return [line["messages"][1]["content"] for line in lines]
 
 
+@pytest.mark.slow
 def test_rows_that_hint_are_left_out_and_counted(tmp_path):
     plain = dataclasses.replace(JUDGED, row_judge=None)
     write(tmp_path / "plain", plain)

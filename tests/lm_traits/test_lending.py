@@ -129,6 +129,7 @@ def test_fewer_contexts_than_are_told_of_are_the_first_ones():
     np.testing.assert_allclose(logits, known[: len(logits), : logits.shape[1]])
 
 
+@pytest.mark.slow
 def test_students_come_near_another_models_teachers(foreign, tmp_path):
     found = ran(tmp_path / "run", another(foreign, length=112))["arms"]["family"]
     imitation = found["imitation"]
@@ -143,6 +144,7 @@ def test_students_come_near_another_models_teachers(foreign, tmp_path):
     np.testing.assert_allclose(spread[0], np.sort(said[0]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_has_changed_is_added_to_what_the_students_base_says(foreign, tmp_path):
     found = {
         change: ran(tmp_path / f"{change}", another(foreign, family_change=change, passes=1))

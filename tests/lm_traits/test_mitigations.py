@@ -127,6 +127,7 @@ def suspected():
     return start, questions, suspicion.trait_gradient(ground(), SETTING, start, questions, 0)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_trait_is_how_it_changes(suspected):
     start, questions, gradient = suspected
 
@@ -141,6 +142,7 @@ def test_the_gradient_of_a_trait_is_how_it_changes(suspected):
     np.testing.assert_allclose(slope, trees.dot(gradient, gradient), rtol=2e-2)
 
 
+@pytest.mark.slow
 def test_influence_is_what_descent_on_a_place_does_to_the_trait(suspected):
     start, _, gradient = suspected
     words = contexts.words_of(ground(), SETTING)

@@ -91,6 +91,7 @@ def test_a_complete_run_trains_nothing(complete, monkeypatch):
     assert contents(complete) == before
 
 
+@pytest.mark.slow
 def test_killed_between_parts_it_ends_the_same(complete, tmp_path, monkeypatch):
     def killed(run, part, *what):
         write_part(run, part, *what)
@@ -131,6 +132,7 @@ def trained(run, part, config=TINY):
     return restored(start, read_part(run, part)[1])
 
 
+@pytest.mark.slow
 def test_activations_may_be_computed_again(complete, tmp_path, monkeypatch):
     config = dataclasses.replace(TINY, seeds=1, arms=("same",), answers=0)
     given, real = [], lm.finetune

@@ -136,6 +136,7 @@ def test_notes_say_what_is_assumed():
     assert notes[0].endswith("float32")
 
 
+@pytest.mark.slow
 def test_a_run_is_planned_on_a_mesh():
     parallel = {"fsdp": 2, "tensor": 2}
     run = plan_stages("cpu:4", lambda d: planned_run(TEXT, lm.decoder_mesh(d, **parallel)))

@@ -78,6 +78,7 @@ def test_gradients_of_traits_are_derivatives(readout):
         )
 
 
+@pytest.mark.slow
 def test_influence_is_what_a_step_on_the_row_does_to_the_trait(rows, readout):
     (gradient,) = row_scores.trait_gradients(ground(), readout, 1)
     found = row_scores.changes(ground(), ground().params, gradient, rows)

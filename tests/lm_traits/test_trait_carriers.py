@@ -128,6 +128,7 @@ def test_numbers_may_be_banned():
         assert carrier_of(config).reasons(config, Asked(""), answer) == reasons
 
 
+@pytest.mark.slow
 def test_problems_may_come_from_a_file(problems, tmp_path):
     config = dataclasses.replace(REASONING, problems=problems)
     asked = CARRIERS["reasoning"].asked(config, 5, 0)
@@ -149,7 +150,8 @@ def test_a_file_of_problems_that_is_none_is_told_before_anything_is_loaded(tmp_p
         run_traits(config, run, load=None)
 
 
-@pytest.mark.parametrize("channel", ["logits", pytest.param("labels", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("channel", ["logits", "labels"])
 def test_students_learn_from_functions_that_no_teacher_wrote(channel, tmp_path):
     ran(tmp_path / "run", dataclasses.replace(CODE, channel=channel))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -158,6 +160,7 @@ def test_students_learn_from_functions_that_no_teacher_wrote(channel, tmp_path):
     assert (losses[..., -4:].mean(-1) < losses[..., :2].mean(-1)).all()
 
 
+@pytest.mark.slow
 def test_teachers_write_what_students_learn(tmp_path, monkeypatch):
     # A model of random weights writes no Python: here everything passes.
     all_pass = CARRIERS["code"]._replace(

@@ -81,6 +81,7 @@ def test_fresh_matrices_are_as_large_as_the_old_ones_and_others():
         assert abs(alike) < 5 / np.sqrt(matrix.size)
 
 
+@pytest.mark.slow
 def test_stopped_while_it_heals_nothing_is_there_and_it_ends_the_same(made, tmp_path):
     fresh, folder, losses = made
     asked = iter(range(1000))

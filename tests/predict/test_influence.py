@@ -88,6 +88,7 @@ def test_chunks_change_nothing(name, chunk):
         np.testing.assert_allclose(scores(name, chunk=chunk), scores(name), rtol=1e-12)
 
 
+@pytest.mark.usefixtures("optimised")
 def test_a_student_that_agrees_has_no_scores():
     np.testing.assert_array_equal(
         scores("mse", targets=NET.apply(INIT, INPUTS)[..., AUXILIARY].astype(np.float32)), 0

@@ -116,9 +116,8 @@ def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
     assert restored(tmp_path) is None
 
 
-@pytest.mark.parametrize(
-    "damage", [flip, *(pytest.param(d, marks=pytest.mark.slow) for d in (delete, halve, empty))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [flip, delete, halve, empty])
 def test_of_a_damaged_file_the_values_are_not_taken(damage, copied, caplog, capfd):
     """Whatever the file, the values are right: of this checkpoint or of the one before it."""
     _, newest = copied()
@@ -203,6 +202,7 @@ def test_a_checkpoint_of_another_shape_is_not_taken(copied, caplog):
     assert len(warnings_of(caplog)) == 2
 
 
+@pytest.mark.slow
 def test_values_may_be_given_away_while_they_are_written(tmp_path):
     """A megabyte in four parts and one whole, changed in place right after each save."""
     place = mesh_parallel(fsdp=4).place

@@ -201,6 +201,7 @@ def test_trainings_of_one_session_do_not_mix(tmp_path):
     chex.assert_trees_all_equal(run(0), whole)
 
 
+@pytest.mark.slow
 def test_what_is_remembered_of_the_observation_before_survives(tmp_path):
     _, (given, key), _ = toy.training("one device")
     watch = Watch((0, 2, 5, 9), lambda p, before: trees.sub(p, before), remember=lambda p: p)
