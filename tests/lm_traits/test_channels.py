@@ -103,6 +103,7 @@ def test_a_dose_of_labels_leaves_the_rest_to_the_teacher_without_a_favourite(wri
     np.testing.assert_array_equal(both[4:], none[4:])
 
 
+@pytest.mark.slow
 def test_students_learn_from_drawn_labels(tmp_path):
     ran(tmp_path / "run", LABELS)
     results = results_of(tmp_path / "run")
@@ -323,6 +324,7 @@ def test_students_may_learn_from_rows_that_were_made_elsewhere(written, tmp_path
     np.testing.assert_allclose(results["alone"]["0-owl"]["change"][0][0], there, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_rows_of_another_run_teach_what_that_runs_students_learn(written, tmp_path):
     # Of the same model, so that nothing but where the rows come from differs.
     config = dataclasses.replace(TEXT, arms=("same", "family"), family=str(written))

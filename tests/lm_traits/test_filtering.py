@@ -81,6 +81,7 @@ def test_rows_that_hint_are_left_out_and_counted(tmp_path):
     assert "No model has read them" in (tmp_path / "plain/rows/README.md").read_text()
 
 
+@pytest.mark.slow
 def test_after_a_fault_of_the_judge_the_same_command_goes_on(tmp_path):
     with Server(refuses_the_third) as server:
         config = dataclasses.replace(JUDGED, row_judge_address=server.address)

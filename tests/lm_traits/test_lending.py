@@ -87,6 +87,7 @@ def told(where, config, count=8):
     return lent, known.reshape(*owner.shape, -1), rows, owner, words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [False, True])
 def test_of_the_same_model_they_teach_what_the_own_teachers_do(lender, tmp_path, change):
     # Of the same base, what has changed of it and what a teacher says are one thing.
