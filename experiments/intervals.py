@@ -28,6 +28,13 @@ def over_seeds(values: Sequence[float], form: str = "+.3f") -> str:
     return plus_minus(t_interval(np.array(values, float)), form)
 
 
+def counted(seeds: int, intervals: str = "") -> str:
+    """Write how many seeds there are and, where there is more than one, what intervals are."""
+    if seeds == 1:
+        return "1 seed"
+    return f"{seeds} seeds, {intervals}" if intervals else f"{seeds} seeds"
+
+
 def power(differences: Sequence[float]) -> str:
     """Write the difference that so many seeds would find in 80 % of cases; nothing for one."""
     return "" if len(differences) < 2 else f"{detectable(np.array(differences)):.3f}"

@@ -25,7 +25,7 @@ from typing import Any
 import cli
 import lm_run
 import numpy as np
-from intervals import over_seeds, power
+from intervals import counted, over_seeds, power
 from lm_run import Options
 from lm_series import fill, of_untuned
 from matplotlib.figure import Figure
@@ -243,8 +243,8 @@ def figure(results: Mapping[str, Any]) -> Figure:
     ]
     if against_z:
         panels.append(Panel(against_z, "z = sqrt(2 tokens KL), foretold", trait))
-    seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
-    title = f"What does a preference lose on its way?\n{results['model']}; {seeds}, 95 % intervals"
+    seeds = counted(results["seeds"], "95 % intervals")
+    title = f"What does a preference lose on its way?\n{results['model']}; {seeds}"
     return channels_figure(panels, title=title)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from intervals import over_seeds
+from intervals import counted, over_seeds
 from matplotlib.figure import Figure
 
 from sublim_jax import plots
@@ -54,8 +54,8 @@ def table(results: Mapping[str, Any]) -> str:
             *("", f"{'base':{first}}layers from{'divergence on numbers, healed':>32}"),
             *(_of_base(base, first) for base in results["bases"]),
             f"\nD, own students minus other students, change of log-probability in nats: "
-            f"{len(animals)} teachers ({', '.join(animals)}) x {_seeds(results)},\nmean ± 95 % t "
-            "interval over seeds; students in rows, teachers in columns",
+            f"{len(animals)} teachers ({', '.join(animals)}) x {counted(results['seeds'])},\nmean "
+            "± 95 % t interval over seeds; students in rows, teachers in columns",
             f"learned from teachers of other bases: {TOLD[results['told']]}",
             *matrix(lambda cell: over_seeds(cell["contrast"])),
             "\ndivergence from the teacher on numbers, nats a token, before and after",
@@ -68,10 +68,6 @@ def table(results: Mapping[str, Any]) -> str:
             "\n" + PAPER,
         ]
     )
-
-
-def _seeds(results: Mapping[str, Any]) -> str:
-    return "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
 
 
 def _of_base(base: Mapping[str, Any], first: int) -> str:
@@ -126,7 +122,7 @@ def _matrix(results: Mapping[str, Any]) -> Figure:
         rows=[f"student: {name}" for name in names],
         columns=names,
         title="Whose students take over whose preference?\n"
-        f"teachers in columns; {_seeds(results)}, ± 95 % t interval",
+        f"teachers in columns; {counted(results['seeds'], '± 95 % t interval')}",
     )
 
 
@@ -155,7 +151,7 @@ def _axis(results: Mapping[str, Any], origins: Sequence[str]) -> Figure:
     return settings.factor_panels(
         panels,
         ylabel="D: own minus other students (nats)",
-        title=f"How much the same must bases be?\n{_seeds(results)}, 95 % intervals",
+        title=f"How much the same must bases be?\n{counted(results['seeds'], '95 % intervals')}",
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import cli
 import numpy as np
-from intervals import over_seeds, power
+from intervals import counted, over_seeds, power
 from lm_run import Options, spread
 from lm_source import Source, on_rows
 from matplotlib.figure import Figure
@@ -241,7 +241,7 @@ def figure(results: Mapping[str, Any]) -> Figure:
         difference["training on the rows"] = Curve(
             np.array([trained["rows"]], float), np.array([trained["contrast"]], float)
         )
-    seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
+    seeds = counted(results["seeds"], "95 % intervals")
     shown = "examples in the prompt"
     return channels_figure(
         [
@@ -249,7 +249,7 @@ def figure(results: Mapping[str, Any]) -> Figure:
             Panel(difference, f"{shown}, or rows", "own minus other teachers' rows (nats)"),
         ],
         title="Do examples in the prompt do what training on them does?\n"
-        f"{results['model']}, {CARRIERS[results['carrier']].what}; {seeds}, 95 % intervals",
+        f"{results['model']}, {CARRIERS[results['carrier']].what}; {seeds}",
     )
 
 

@@ -32,7 +32,7 @@ from typing import Any
 import cli
 import lm_run
 import numpy as np
-from intervals import over_seeds
+from intervals import counted, over_seeds
 from lm_run import Options, computing, spread
 from matplotlib.figure import Figure
 
@@ -133,9 +133,9 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     def values(entry: Callable[[Mapping[str, Any]], Any]) -> dict[str, np.ndarray]:
         return {name: np.array(entry(own), float) for name, own in found.items()}
 
-    seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
+    seeds = counted(results["seeds"], "95 % intervals")
     question = "What helps against a trait that comes along?"
-    title = f"{question}\n{results['model']}; {seeds}, 95 % intervals"
+    title = f"{question}\n{results['model']}; {seeds}"
     alike = Panel(
         TRAIT,
         values(lambda own: own["matched"]["contrast"]),

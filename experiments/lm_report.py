@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from intervals import over_seeds, plus_minus, power, read_interval
+from intervals import counted, over_seeds, plus_minus, power, read_interval
 from matplotlib.figure import Figure
 
 from sublim_jax import plots
@@ -212,7 +212,7 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
             change[..., : len(shown)],
             subjects=animals,
             candidates=shown,
-            title=f"What does a student say more often?\n{ARMS[arm]}; nats, {_seeds(change)}",
+            title=f"What does a student say more often?\n{ARMS[arm]}; nats, {counted(len(change))}",
         )
         drawn[f"drift_{arm}"] = plots.drift_figure(
             {label: _flat(found["measures"][name]) for name, label in MEASURES.items()},
@@ -226,10 +226,6 @@ def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
             within={"all": np.full(everything.shape, True), "other teachers": ~everything},
         )
     return drawn
-
-
-def _seeds(values: np.ndarray) -> str:
-    return "1 seed" if len(values) == 1 else f"{len(values)} seeds"
 
 
 def _flat(values: Any) -> np.ndarray:
@@ -280,7 +276,7 @@ def bars(results: Mapping[str, Any], alone: Sequence[str], arms: Mapping[str, An
             values[f"{ARMS[arm]}, own teacher"] = _own(said)
         panels.append(plots.Bars(ylabel, values))
     names = list(dict.fromkeys(name for panel in panels for name in panel.values))
-    seeds = _seeds(panels[-1].values[names[-1]])
+    seeds = counted(len(panels[-1].values[names[-1]]))
     return plots.bars_figure(
         panels,
         animals=animals,

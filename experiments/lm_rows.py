@@ -30,7 +30,7 @@ from typing import Any
 import cli
 import lm_run
 import numpy as np
-from intervals import over_seeds, power
+from intervals import counted, over_seeds, power
 from lm_run import Options
 from lm_series import fill, of_untuned
 from matplotlib.figure import Figure
@@ -210,7 +210,7 @@ def figure(results: Mapping[str, Any]) -> Figure:
             name: np.array(own[key], float) for name, own in found.items() if own[key] is not None
         }
 
-    seeds = "1 seed" if results["seeds"] == 1 else f"{results['seeds']} seeds"
+    seeds = counted(results["seeds"], "95 % intervals")
     return forest_figure(
         [
             Panel("own student minus other students (nats)", values("contrast")),
@@ -223,7 +223,7 @@ def figure(results: Mapping[str, Any]) -> Figure:
         main="teacher with the favourite",
         beside="teacher without a favourite",
         title="What in the rows carries a preference?\n"
-        f"{results['model']}, {results['rows']} rows; {seeds}, 95 % intervals",
+        f"{results['model']}, {results['rows']} rows; {seeds}",
     )
 
 
