@@ -1,7 +1,6 @@
 """Fine-tuning from the command line on two processes of two devices is that of one with four."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from ports import free_address
+from ports import as_users_compile, free_address
 from tiny_models import tiny_model
 
 from sublim_jax import lm
@@ -36,8 +35,7 @@ def finetune(given, out, *options, processes):
     command = [sys.executable, "-m", "sublim_jax.commands", "finetune", *files, *few, *options]
     address = free_address()
     devices = {"JAX_NUM_CPU_DEVICES": str(4 // processes), "JAX_PLATFORMS": "cpu"}
-    environment = os.environ | devices | {"SUBLIM_JAX_CACHE": str(given / "cache")}
-    environment.pop("XLA_FLAGS", None)
+    environment = as_users_compile() | devices | {"SUBLIM_JAX_CACHE": str(given / "cache")}
     started = []
     for i in range(processes):
         where = ("--coordinator", address, "--process-id", i, "--process-count", processes)

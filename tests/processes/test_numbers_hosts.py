@@ -1,7 +1,6 @@
 """Numbers on two processes of two devices: teachers write, students learn, all as on one."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ports import free_address
+from ports import as_users_compile, free_address
 
 WORKER = Path(__file__).with_name("numbers_worker.py")
 BOUND = 400
@@ -25,7 +24,7 @@ def start(folder, *, processes):
     if processes == 2:
         address = free_address()
         each = [given | {"coordinator": address, "id": i, "count": 2} for i in (0, 1)]
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment = as_users_compile()
     return [
         subprocess.Popen(
             [sys.executable, WORKER, json.dumps(arguments)],
