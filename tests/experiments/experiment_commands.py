@@ -40,4 +40,5 @@ def refusal(name, *options):
     ):
         runpy.run_path(sys.argv[0], run_name="__main__")
     assert ended.value.code == 2
+    assert "Traceback" not in said.getvalue()
     return said.getvalue()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from experiment_commands import EXPERIMENTS, refusal, run
+from experiment_commands import refusal, run, words
 
 SMALL = (
     *("--members", "2", "--noise-images", "96", "--batch-size", "32", "--widths", "8", "8"),
@@ -58,8 +58,10 @@ def test_replot_draws_from_the_files_alone(finished):
 
 
 def test_a_reader_that_leaves_ends_it_quietly(finished):
-    words = [sys.executable, EXPERIMENTS / "mnist_aux_logits.py", "--replot", "--out", finished[0]]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    command = [sys.executable, *words("mnist_aux_logits", "--replot", "--out", finished[0])]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
         run.stdout.close()
         said = run.stderr.read()
     assert run.returncode == 141
